@@ -1,0 +1,54 @@
+# make, and Python 3.11 or 3.12, are all that is needed: every target first sets up .venv, once.
+PROFILE = published
+NAME =
+ARGS =
+PYTHON ?=
+
+PROFILES := published digits
+CHAPTERS := $(patsubst book/%.ipynb,%,$(wildcard book/*.ipynb))
+RUN := .venv/bin/python
+CHECK := import sys, venv, ensurepip; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12)])
+TRY = $(if $(PYTHON),"$(PYTHON)",python3.12 python3.11 python3)
+FOUND = $(shell for p in $(TRY); do "$$p" -c '$(CHECK)' >/dev/null 2>&1 && echo "$$p" && break; done)
+PY = $(or $(FOUND),$(error Python 3.11 or 3.12 with its venv module is needed; tried $(TRY); PYTHON= names another))
+
+# what is asked for is checked before anything is installed or run
+ifneq ($(words $(PROFILE)) $(filter-out $(PROFILES),$(PROFILE)),1 )
+$(error PROFILE = '$(PROFILE)' is unknown; allowed: $(PROFILES))
+endif
+ifneq ($(filter chapter,$(MAKECMDGOALS)),)
+ifneq ($(words $(NAME)) $(filter-out $(CHAPTERS),$(NAME)),1 )
+$(error NAME = '$(NAME)' is no chapter; allowed: $(CHAPTERS))
+endif
+endif
+
+.PHONY: help book chapter test refresh env clean
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+book: .venv/.installed ## execute every chapter, build _build/html; PROFILE=digits trains all of it, in minutes
+	$(RUN) book/build.py --profile $(PROFILE)
+
+chapter: .venv/.installed ## rerun one: NAME=06_evaluation ARGS="-p dataset mnist -p epochs 2"
+	@mkdir -p _build/chapters
+	$(RUN) -m papermill --cwd book -k python3 $(ARGS) book/$(NAME).ipynb _build/chapters/$(NAME).ipynb
+
+test: .venv/.installed ## run the tests
+	$(RUN) -m pytest -n 2 --dist loadfile
+
+refresh: .venv/.installed ## execute the chapters and write them back into book/, ready to commit
+	$(RUN) book/build.py --refresh
+
+env: .venv/.installed ## set up .venv alone
+
+clean: ## remove what was built; .venv and runs stay
+	rm -rf _build .pytest_cache .hypothesis .ruff_cache
+
+# .installing turns into .installed at the very end: an install that was cut short starts afresh
+.venv/.installed: constraints.txt pyproject.toml
+	@if [ -e .venv/.installing ]; then rm -rf .venv; fi
+	@mkdir -p .venv && touch .venv/.installing
+	[ -x $(RUN) ] || "$(PY)" -m venv .venv
+	$(RUN) -m pip install -c constraints.txt -e ".[book,test]"
+	@mv .venv/.installing $@

@@ -1,0 +1,117 @@
+"""Execute the chapters with papermill and build the site that ends at ``_build/html``.
+
+``python book/build.py --profile digits`` works on a copy of the book in ``_build/digits``; the site already there
+is replaced only by one that was built without an error or a warning. ``python book/build.py --refresh`` executes
+the chapters with their own parameters and writes them back over the sources, ready to commit.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import yaml
+from nbformat import NotebookNode
+from sphinx_external_toc.parsing import parse_toc_yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+# one cell of parameters is enough to show: papermill's copy goes where it changes nothing, else the defaults fold
+HIDE = {"published": ("injected-parameters", "remove-cell"), "digits": ("parameters", "hide-input")}
+PROFILES = tuple(HIDE)
+# the kernel's own warnings are about its sockets, which are local
+KERNEL = {"kernel_name": "python3", "extra_arguments": ["--log-level=ERROR"], "progress_bar": sys.stderr.isatty()}
+BANNER = "Built with PROFILE={}: these are not the published results."
+
+
+def chapters() -> list[str]:
+    """Return the notebooks of ``_toc.yml`` in its order, as ``book/name``; every page it names must exist."""
+    pages = list(parse_toc_yaml(ROOT / "_toc.yml"))
+    missing = [page for page in pages if not any((ROOT / f"{page}{kind}").exists() for kind in (".ipynb", ".md"))]
+    if missing:
+        raise SystemExit(f"_toc.yml names pages that do not exist: {', '.join(missing)}")
+    return [page for page in pages if (ROOT / f"{page}.ipynb").exists()]
+
+
+def execute(name: str, parameters: dict[str, str]) -> NotebookNode:
+    """Return chapter ``name`` executed in a new kernel; a chapter that fails ends the program."""
+    source = nbformat.read(ROOT / f"{name}.ipynb", as_version=4)
+    unknown = parameters.keys() - papermill.inspect_notebook(source).keys()
+    if unknown:
+        raise SystemExit(f"{name} has no parameter {', '.join(unknown)}")
+    print(f"executing {name}", flush=True)
+    try:
+        notebook = papermill.execute_notebook(source, None, parameters, cwd=ROOT / "book", **KERNEL)
+    except Exception as error:  # whatever a kernel may do: the reader needs the chapter's name beside it
+        print(error, file=sys.stderr)
+        kind, text = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", error)
+        raise SystemExit(f"{name} failed, and nothing was published: {kind}: {text}") from None
+    return tidy(notebook, *HIDE[parameters.get("profile", PROFILES[0])])
+
+
+def tidy(notebook: NotebookNode, hide: str, how: str) -> NotebookNode:
+    """Drop what changes from one execution to the next and is no result; add tag ``how`` where there is ``hide``."""
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata.kernelspec = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
+    for cell in notebook.cells:
+        tags = cell.metadata.pop("tags", [])
+        if tags:  # not the empty ones that papermill leaves
+            cell.metadata.tags = [*tags, how] if hide in tags else tags
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+    return notebook
+
+
+def build(profile: str) -> None:
+    """Execute the book at ``profile`` in ``_build/<profile>``, build it there, and publish it."""
+    names = chapters()
+    stage = ROOT / "_build" / profile
+    shutil.rmtree(stage, ignore_errors=True)
+    skip = shutil.ignore_patterns("runs", "*.ipynb", "*.py", "__pycache__", ".*")
+    shutil.copytree(ROOT / "book", stage / "book", ignore=skip)
+    shutil.copy(ROOT / "_toc.yml", stage)
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    if profile != PROFILES[0]:
+        os.environ["SIMADV_STORE"] = str(stage / "runs")
+        config.setdefault("html", {})["announcement"] = BANNER.format(profile)
+    (stage / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    for name in names:
+        nbformat.write(execute(name, {"profile": profile}), stage / f"{name}.ipynb")
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", stage, "-W", "-n", "--keep-going", "-q"]
+    if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
+        raise SystemExit("jupyter-book warned or failed (see above), and nothing was published")
+    publish(stage / "_build" / "html", ROOT / "_build" / "html")
+
+
+def publish(new: Path, site: Path) -> None:
+    """Put ``new`` in the place of ``site``."""
+    old = site.with_name("html.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if site.exists():
+        site.rename(old)
+    new.rename(site)
+    shutil.rmtree(old, ignore_errors=True)
+    print(f"open {site.relative_to(ROOT)}/index.html")
+
+
+def main() -> None:
+    """Read the command line and do what it says."""
+    parser = argparse.ArgumentParser(description="Execute the chapters and build the site.")
+    parser.add_argument("--profile", choices=PROFILES, default=PROFILES[0])
+    parser.add_argument("--refresh", action="store_true", help="write the executed chapters back into book/")
+    arguments = parser.parse_args()
+    os.environ.pop("SIMADV_STORE", None)  # the store of the profile, not of the caller
+    if not arguments.refresh:
+        return build(arguments.profile)
+    executed = {name: execute(name, {}) for name in chapters()}
+    for name, notebook in executed.items():
+        nbformat.write(notebook, ROOT / f"{name}.ipynb")
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+r"""Who makes the examples that a model is trained on: nobody, an attack, or SIM-Adv's carried examples.
+
+An adversary is called with a batch of indices and returns :math:`\tilde x`, ``(B, C, H, W)`` in [0, 1].
+It says what it costs (``passes``, forward and backward an image) and what must be kept to resume (``state``).
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from simadv.attacks import Attack, advance, input_gradient, predict, random_start
+from simadv.checks import one_of
+
+RESETS = ("cycle", "staggered", "never", "random")
+
+
+class View(Protocol):
+    """An augmentation of one batch that knows its inverse (:class:`simadv.data.PadCropFlip`)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the augmented batch."""
+
+    def inverse_into(self, stored: Tensor, x: Tensor) -> Tensor:
+        """Return ``stored`` with the pixels that the augmented ``x`` shows replaced by it."""
+
+
+class Adversary(Protocol):
+    """What :func:`simadv.training.fit` asks of whoever makes the examples."""
+
+    passes: tuple[int, int]
+
+    def __call__(
+        self, model: nn.Module, x_hat: Tensor, y: Tensor, index: Tensor, *, epoch: int, view: View, generator
+    ) -> Tensor | None:
+        """Return examples for the (augmented) batch ``x_hat``, the images ``index`` of the training set."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the tensors that must be kept to resume; they are loaded in place."""
+
+
+class NoAdversary:
+    """Vanilla training: there are no examples."""
+
+    passes = (0, 0)
+
+    def __call__(self, model, x_hat, y, index, *, epoch, view, generator) -> None:
+        """Return nothing."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return nothing to keep."""
+        return {}
+
+
+class Attacker:
+    """Fresh examples by an attack in every epoch: FGSM-Adv, R+FGSM-Adv, BIM-Adv, Madry-Adv (Eq. 5, section 2.2)."""
+
+    def __init__(self, attack: Attack) -> None:
+        self.attack = attack
+        self.passes = attack.passes
+
+    def __call__(self, model, x_hat, y, index, *, epoch, view, generator) -> Tensor:
+        """Return the attack's examples of ``x_hat``."""
+        return self.attack(model, x_hat, y, generator=generator)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return nothing to keep: examples are made afresh."""
+        return {}
+
+
+class Carried:
+    r"""One example per training image in as few bytes as hold it, in the unaugmented frame.
+
+    Where every step is a whole number of grey levels and so is every image, a byte holds a pixel exactly.
+    Else float16 does: it moves a pixel by at most 2^-12, a sixteenth of a grey level.
+    """
+
+    def __init__(self, x: Tensor, *, step: float | None) -> None:
+        on_grid = step is not None and abs(255 * step - round(255 * step)) < 1e-6
+        self.exact = on_grid and torch.equal((x * 255).round() / 255, x)
+        self.values = self._encode(x)
+
+    def _encode(self, x: Tensor) -> Tensor:
+        return (x * 255).round().to(torch.uint8) if self.exact else x.to(torch.float16)
+
+    def read(self, index: Tensor) -> Tensor:
+        """Return the carried examples of the images ``index``, float32 in [0, 1]."""
+        values = self.values[index].float()
+        return values / 255 if self.exact else values
+
+    def write(self, index: Tensor, x: Tensor) -> None:
+        """Carry ``x`` for the images ``index``."""
+        self.values[index] = self._encode(x)
+
+
+class SIM:
+    r"""SIM-Adv: one carried example per training image, moved one step an epoch (Eqs. 14-16, section 5.1).
+
+    .. math:: \tilde x_{i+1} = \mathrm{clip}_{[0,1]}[\tilde x_i + \delta_{i+1}], \quad
+        \delta_{i+1} = \tfrac{\epsilon}{n_1} \mathrm{sign} \nabla L(\tilde x_i, y, \theta), \quad \tilde x_0 = \hat x
+
+    where i counts epochs since the image's last reset. ``reset`` says when :math:`\tilde x_0 = \hat x` again:
+
+    - ``cycle`` (the paper): all images, in every epoch that is a multiple of n2;
+    - ``staggered``: image j in the epochs where (epoch + phase_j) is a multiple of n2, from epoch n2 on,
+      with a phase drawn once per image;
+    - ``never``: no image, ever;
+    - ``random``: as ``cycle``, but to a uniform random point of the ball instead of the image.
+
+    Args:
+        x: the whole training set, ``(N, C, H, W)``. epsilon, n1: the step is epsilon / n1. n2: length of a cycle.
+        reset: a policy above. seed: of the phases. labels, projection, mode: as in :class:`simadv.attacks.Attack`.
+
+    Raises:
+        InputError: a name is not known or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        *,
+        epsilon: float,
+        n1: float,
+        n2: int,
+        reset: str = "cycle",
+        seed: int = 0,
+        labels: str = "true",
+        projection: str = "ball",
+        mode: str = "eval",
+    ) -> None:
+        # an Attack checks the settings that the two have in common
+        self.attack = Attack(kind="BIM", epsilon=epsilon, n1=n1, n2=n2, labels=labels, projection=projection, mode=mode)
+        self.reset = one_of("reset", reset, RESETS)
+        self.passes = (1 + (labels == "predicted"), 1)
+        self.x = x
+        self.carried = Carried(x, step=None if reset == "random" else epsilon / n1)
+        phases = torch.randint(n2, (len(x),), generator=torch.Generator().manual_seed(seed))
+        self.phase = phases.to(x.device) if reset == "staggered" else torch.zeros_like(phases, device=x.device)
+
+    def restarts(self, index: Tensor, epoch: int) -> Tensor:
+        """Return which of the images ``index`` start again in ``epoch``, ``(B,)`` bool."""
+        n2 = self.attack.n2
+        if self.reset == "never" or (self.reset == "staggered" and epoch < n2):
+            return torch.full_like(index, epoch == 0, dtype=torch.bool)
+        return (self.phase[index] + epoch) % n2 == 0
+
+    def __call__(self, model, x_hat, y, index, *, epoch, view, generator) -> Tensor:
+        """Take one step from each carried example, keep the outcome, and return it."""
+        settings = self.attack
+        fresh = self.x[index]
+        if self.reset == "random" and epoch > 0:
+            fresh = random_start(fresh, epsilon=settings.epsilon, generator=generator)
+        again = self.restarts(index, epoch)[:, None, None, None]
+        start = torch.where(again, fresh, self.carried.read(index))
+        x_tilde = view.forward(start)
+        target = predict(model, x_hat) if settings.labels == "predicted" else y
+        gradient = input_gradient(model, x_tilde, target, mode=settings.mode)
+        x_tilde = advance(
+            x_tilde, x_hat, gradient, epsilon=settings.epsilon, n1=settings.n1, projection=settings.projection
+        )
+        self.carried.write(index, view.inverse_into(start, x_tilde))
+        return x_tilde
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what must be kept to resume: the carried examples and their phases."""
+        return {"carried": self.carried.values, "phase": self.phase}

@@ -1,0 +1,259 @@
+r"""The attacks of section 2.1: FGSM, R+FGSM, BIM and Madry, and every intermediate example on the way.
+
+All four are one loop: take the sign of the input gradient, step, project. Images are ``(B, C, H, W)``
+tensors in [0, 1], perturbations are bounded by ``epsilon`` in the :math:`l_\infty` norm, and labels are
+``(B,)`` integers. No attack touches parameter gradients, the training mode or batch-norm buffers.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from simadv.checks import InputError, number, one_of, whole
+
+KINDS = ("FGSM", "R+FGSM", "BIM", "Madry")
+LABELS = ("true", "predicted")
+PROJECTIONS = ("ball", "literal")
+MODES = ("eval", "train")
+
+
+@contextmanager
+def untouched(model: nn.Module, mode: str) -> Iterator[None]:
+    """Put ``model`` into ``mode`` with frozen parameters, and leave it exactly as it was found."""
+    training = [(module, module.training) for module in model.modules()]
+    frozen = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    # only a forward in train mode writes buffers (batch norm's running statistics)
+    buffers = [(b, b.clone()) for b in model.buffers()] if mode == "train" else []
+    try:
+        model.train(mode == "train")
+        for parameter, _ in frozen:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for module, flag in training:
+            module.training = flag
+        for parameter, flag in frozen:
+            parameter.requires_grad_(flag)
+        for buffer, before in buffers:
+            buffer.copy_(before)
+
+
+def cross_entropy(logits: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
+    """Cross-entropy in at least float32: bf16 logits would round the softmax away."""
+    return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), y, reduction=reduction)
+
+
+def input_gradient(model: nn.Module, x: Tensor, y: Tensor, *, mode: str = "eval") -> Tensor:
+    r"""Return :math:`\nabla_x L(x, y, \theta)`, shape of ``x``: one forward, one backward to the input.
+
+    The loss is summed over the batch, so that each image's gradient does not depend on its company.
+    """
+    with untouched(model, mode), torch.enable_grad():
+        x = x.detach().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(cross_entropy(model(x), y, "sum"), x)
+    return gradient
+
+
+@torch.no_grad()
+def predict(model: nn.Module, x: Tensor) -> Tensor:
+    """Return the predicted labels, ``(B,)``, in eval mode."""
+    with untouched(model, "eval"):
+        return model(x).argmax(1)
+
+
+def advance(x_tilde: Tensor, x_hat: Tensor, gradient: Tensor, *, epsilon: float, n1: float, projection: str) -> Tensor:
+    r"""One step of :math:`\epsilon / n_1` along the gradient's sign (Eqs. 3-4, section 2.1.2).
+
+    ``ball`` keeps :math:`\|\tilde x - \hat x\|_\infty \le \epsilon`, as CleverHans does. ``literal`` clips the
+    *step* to :math:`[-\epsilon, \epsilon]`, as Eq. 3 is printed: with n2 > n1 the sum of the steps leaves the
+    ball. Both keep pixels in [0, 1].
+    """
+    delta = (epsilon / n1) * gradient.sign()
+    if projection == "literal":
+        return (x_tilde + delta.clamp_(-epsilon, epsilon)).clamp_(0, 1)
+    return project(x_tilde + delta, x_hat, epsilon=epsilon)
+
+
+def project(x: Tensor, x_hat: Tensor, *, epsilon: float) -> Tensor:
+    r"""Return the point of :math:`\{z : \|z - \hat x\|_\infty \le \epsilon,\ z \in [0, 1]\}` nearest to ``x``."""
+    return torch.min(torch.max(x, x_hat - epsilon), x_hat + epsilon).clamp_(0, 1)
+
+
+def random_start(x_hat: Tensor, *, epsilon: float, generator: torch.Generator | None) -> Tensor:
+    r"""Return a uniform point of the :math:`\epsilon`-ball, clipped to [0, 1] (Madry's :math:`\tilde x_0`)."""
+    noise = torch.rand(x_hat.shape, generator=generator, device=x_hat.device, dtype=x_hat.dtype)
+    return (x_hat + epsilon * (2 * noise - 1)).clamp_(0, 1)
+
+
+def trajectory(
+    model: nn.Module,
+    x_hat: Tensor,
+    y: Tensor,
+    *,
+    epsilon: float,
+    n1: float,
+    n2: int,
+    start: Tensor | None = None,
+    projection: str = "ball",
+    mode: str = "eval",
+) -> Iterator[Tensor]:
+    r"""Yield :math:`\tilde x_0, \tilde x_1, \dots, \tilde x_{n_2}`: every intermediate example from one pass.
+
+    ``start`` is :math:`\tilde x_0` (default: the image itself). The model is in its own mode between yields.
+    """
+    x_tilde = x_hat if start is None else start
+    yield x_tilde
+    for _ in range(n2):
+        gradient = input_gradient(model, x_tilde, y, mode=mode)
+        x_tilde = advance(x_tilde, x_hat, gradient, epsilon=epsilon, n1=n1, projection=projection)
+        yield x_tilde
+
+
+def bim(model: nn.Module, x_hat: Tensor, y: Tensor, *, epsilon: float, n1: float, n2: int, **options) -> Tensor:
+    r"""Return BIM(n1, n2) examples (Eqs. 3-4, section 2.1.2).
+
+    .. math:: \tilde x_{i+1} = \mathrm{clip}_{[0,1]}[\tilde x_i + \delta_{i+1}], \quad
+        \delta_{i+1} = \tfrac{\epsilon}{n_1} \mathrm{sign} \nabla L(\tilde x_i, y, \theta), \quad \tilde x_0 = \hat x
+
+    ``options`` are ``start``, ``projection`` and ``mode`` of :func:`trajectory`.
+    """
+    *_, last = trajectory(model, x_hat, y, epsilon=epsilon, n1=n1, n2=n2, **options)
+    return last
+
+
+def fgsm(model: nn.Module, x_hat: Tensor, y: Tensor, *, epsilon: float, **options) -> Tensor:
+    r"""Return FGSM examples (Eqs. 1-2, section 2.1.1): the whole of :math:`\epsilon` in one step, BIM(1, 1)."""
+    return bim(model, x_hat, y, epsilon=epsilon, n1=1, n2=1, **options)
+
+
+def r_fgsm(
+    model: nn.Module,
+    x_hat: Tensor,
+    y: Tensor,
+    *,
+    epsilon: float,
+    generator: torch.Generator | None = None,
+    **options,
+) -> Tensor:
+    r"""Return R+FGSM examples (section 2.1.1; Tramèr et al. 2017): half of epsilon at random, half by gradient."""
+    noise = torch.randn(x_hat.shape, generator=generator, device=x_hat.device, dtype=x_hat.dtype)
+    start = (x_hat + epsilon / 2 * noise.sign()).clamp_(0, 1)
+    return bim(model, x_hat, y, epsilon=epsilon, n1=2, n2=1, start=start, **options)
+
+
+def madry(
+    model: nn.Module,
+    x_hat: Tensor,
+    y: Tensor,
+    *,
+    epsilon: float,
+    n1: float,
+    n2: int,
+    generator: torch.Generator | None = None,
+    **options,
+) -> Tensor:
+    r"""Return Madry(n1, n2) examples: :func:`bim` from a random point of the ball (section 2.1.2)."""
+    start = random_start(x_hat, epsilon=epsilon, generator=generator)
+    return bim(model, x_hat, y, epsilon=epsilon, n1=n1, n2=n2, start=start, **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """An attack with its settings, printed as the paper writes it: ``BIM(10,40)``, ``Madry(20,50)x10``.
+
+    Args:
+        kind: one of ``FGSM``, ``R+FGSM``, ``BIM``, ``Madry``.
+        epsilon: bound of the perturbation, in pixels of [0, 1], above 0.
+        n1: the step is epsilon / n1; any number above 0 (BIM and Madry only).
+        n2: number of steps (BIM and Madry only).
+        restarts: repetitions from fresh random starts; the first example that fools the model is kept.
+        labels: push away from the ``true`` label, or from the model's prediction on the clean image
+            (``predicted``: what CleverHans does when it is given no label).
+        projection: ``ball`` or ``literal``, see :func:`advance`.
+        mode: the model's mode while it is attacked, ``eval`` or ``train``.
+
+    Raises:
+        InputError: a name is not known or a number is out of range.
+    """
+
+    kind: str
+    epsilon: float
+    n1: float = 1
+    n2: int = 1
+    restarts: int = 1
+    labels: str = "true"
+    projection: str = "ball"
+    mode: str = "eval"
+
+    def __post_init__(self) -> None:
+        one_of("attack", self.kind, KINDS)
+        one_of("labels", self.labels, LABELS)
+        one_of("projection", self.projection, PROJECTIONS)
+        one_of("attack mode", self.mode, MODES)
+        number("epsilon", self.epsilon, above=0)
+        number("n1", self.n1, above=0)
+        whole("n2", self.n2, least=1)
+        whole("restarts", self.restarts, least=1)
+        if self.restarts > 1 and not self.is_random:
+            raise InputError(f"restarts = {self.restarts} changes nothing: {self.kind} has no random start")
+
+    @classmethod
+    def parse(cls, text: str, **settings) -> "Attack":
+        """Read the paper's notation: ``FGSM``, ``BIM(10,40)``, ``Madry(20,50)x10``; ``settings`` as in the class."""
+        found = re.fullmatch(r"([\w+]+?)(?:\(([\d.]+),\s*(\d+)\))?(?:x(\d+))?", text.strip())
+        if not found:
+            raise InputError(f"attack = {text!r} is not understood; write FGSM, R+FGSM, BIM(10,40) or Madry(20,50)x10")
+        kind, n1, n2, restarts = found.groups()
+        one_of("attack", kind, KINDS)
+        if (kind in ("BIM", "Madry")) != (n1 is not None):
+            raise InputError(
+                f"attack = {text!r}: BIM and Madry take (n1,n2), as in BIM(10,40); FGSM and R+FGSM take none"
+            )
+        steps = {} if n1 is None else {"n1": float(n1) if "." in n1 else int(n1), "n2": int(n2)}
+        return cls(kind=kind, restarts=int(restarts or 1), **steps, **settings)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the attack starts at a random point."""
+        return self.kind in ("R+FGSM", "Madry")
+
+    @property
+    def passes(self) -> tuple[int, int]:
+        """Forward and backward passes per image."""
+        check = self.restarts - 1
+        return self.restarts * self.n2 + check + (self.labels == "predicted"), self.restarts * self.n2
+
+    def __str__(self) -> str:
+        steps = f"({self.n1:g},{self.n2})" if self.kind in ("BIM", "Madry") else ""
+        return f"{self.kind}{steps}" + (f"x{self.restarts}" if self.restarts > 1 else "")
+
+    def __call__(
+        self, model: nn.Module, x_hat: Tensor, y: Tensor, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Return adversarial examples of ``x_hat``, same shape."""
+        target = predict(model, x_hat) if self.labels == "predicted" else y
+        best = self._once(model, x_hat, target, generator)
+        for _ in range(self.restarts - 1):
+            standing = (predict(model, best) == y)[:, None, None, None]
+            best = torch.where(standing, self._once(model, x_hat, target, generator), best)
+        return best
+
+    def _once(self, model: nn.Module, x_hat: Tensor, y: Tensor, generator: torch.Generator | None) -> Tensor:
+        settings = {"epsilon": self.epsilon, "projection": self.projection, "mode": self.mode}
+        steps = {"n1": self.n1, "n2": self.n2}
+        if self.kind == "FGSM":
+            return fgsm(model, x_hat, y, **settings)
+        if self.kind == "R+FGSM":
+            return r_fgsm(model, x_hat, y, generator=generator, **settings)
+        if self.kind == "BIM":
+            return bim(model, x_hat, y, **steps, **settings)
+        return madry(model, x_hat, y, generator=generator, **steps, **settings)
+
+    def with_(self, **changes) -> "Attack":
+        """Return a copy with some settings changed."""
+        return replace(self, **changes)

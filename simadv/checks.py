@@ -1,0 +1,49 @@
+"""Checks of what comes in: one clear line that says what was wrong and what is allowed."""
+
+import difflib
+from collections.abc import Iterable
+from numbers import Real
+
+
+class InputError(ValueError):
+    """Something that a user gave is wrong; the message says what, and what is allowed."""
+
+
+def one_of(name: str, value: object, allowed: Iterable[str]) -> str:
+    """Return ``value`` if it is one of ``allowed``.
+
+    Raises:
+        InputError: it is not; the message lists what is allowed and the nearest guess.
+    """
+    allowed = list(allowed)
+    if value in allowed:
+        return value
+    near = difflib.get_close_matches(str(value), allowed, n=1)
+    guess = f" (did you mean {near[0]!r}?)" if near else ""
+    raise InputError(f"{name} = {value!r} is not known{guess}; allowed: {', '.join(allowed)}")
+
+
+def number(name: str, value: object, *, above: float | None = None, least: float | None = None) -> float:
+    """Return ``value`` if it is a number (never a bool or a string) in range.
+
+    Raises:
+        InputError: it is no number, is not finite, is not above ``above``, or is below ``least``.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) < float("inf"):
+        raise InputError(f"{name} = {value!r} must be a finite number")
+    if above is not None and not value > above:
+        raise InputError(f"{name} = {value!r} must be above {above:g}")
+    if least is not None and not value >= least:
+        raise InputError(f"{name} = {value!r} must be at least {least:g}")
+    return value
+
+
+def whole(name: str, value: object, *, least: int) -> int:
+    """Return ``value`` if it is a whole number of at least ``least``.
+
+    Raises:
+        InputError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(f"{name} = {value!r} must be a whole number of at least {least}")
+    return int(number(name, value, least=least))

@@ -1,0 +1,135 @@
+r"""The measures: test accuracy under an attack (Eq. 17), rho (Eq. 13), and whether to trust them.
+
+Everything here is computed in the model's own precision, float32 for every model of the book.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from simadv.attacks import Attack, input_gradient, predict
+from simadv.checks import InputError
+from simadv.training import generator_for, steady_allocator
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How many of ``images`` are classified correctly, under both conventions of what the attack leaves.
+
+    Attributes:
+        true: correct where the attack pushes away from the true label.
+        predicted: correct where it pushes away from the model's own prediction on the clean image.
+            Without an attack the two are the same.
+    """
+
+    images: int
+    true: int
+    predicted: int
+
+    def percent(self, labels: str = "true") -> float:
+        """Return the test accuracy in percent (Eq. 17, section 6.1)."""
+        return 100 * getattr(self, labels) / self.images
+
+
+def accuracy(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    attack: Attack | None = None,
+    *,
+    seed: int = 0,
+    batch_size: int = 500,
+    label: str = "evaluating",
+) -> Accuracy:
+    r"""Return the test accuracy on clean images or under ``attack``, for both label conventions (Eq. 17).
+
+    .. math:: \text{test accuracy} = \frac{\#\,\text{correctly classified inputs}}{\#\,\text{inputs}}
+
+    The conventions differ only where the clean prediction is wrong already, so only those images are
+    attacked twice.
+
+    Args:
+        x, y: images ``(N, C, H, W)`` in [0, 1] and labels ``(N,)``. attack: its ``labels`` are not used.
+        seed: of the random starts, which are the same under both conventions.
+
+    Raises:
+        InputError: there are no images, or not one label an image.
+    """
+    if len(x) == 0 or len(x) != len(y):
+        raise InputError(f"{len(x)} images and {len(y)} labels: there must be one label an image, and at least one")
+    steady_allocator()
+    true = predicted = 0
+    parts = list(zip(x.split(batch_size), y.split(batch_size), strict=True))
+    for number, (x_hat, target) in enumerate(tqdm(parts, desc=label, unit="batch", disable=None)):
+        guess = predict(model, x_hat)
+        kept = guess == target
+        if attack is None:
+            true, predicted = true + int(kept.sum()), predicted + int(kept.sum())
+            continue
+        correct = _survive(model, x_hat, target, target, attack, seed, number)
+        true += int(correct.sum())
+        # right at first: both conventions name the same label, and so make the same example
+        predicted += int((correct & kept).sum())
+        if not kept.all():
+            wrong = ~kept
+            against_guess = _survive(model, x_hat, target, guess, attack, seed, number, wrong)
+            predicted += int(against_guess.sum())
+    return Accuracy(len(y), true, predicted)
+
+
+def _survive(model, x_hat, y, away_from, attack: Attack, seed: int, number: int, which: Tensor | None = None) -> Tensor:
+    """Return which images (of ``which``) are classified as ``y`` after an attack away from ``away_from``."""
+    which = torch.ones_like(y, dtype=torch.bool) if which is None else which
+    standing = torch.ones_like(y[which], dtype=torch.bool)
+    for restart in range(attack.restarts):
+        generator = generator_for(seed, number, restart, device=x_hat.device)
+        once = attack.with_(restarts=1, labels="true")
+        x_tilde = once(model, x_hat[which], away_from[which], generator=generator)
+        standing &= predict(model, x_tilde) == y[which]
+    return standing
+
+
+def rho(error: float, error_at_maximum: float) -> float:
+    r"""Return how far an attack is saturated (Eq. 13, section 4.1).
+
+    .. math:: \rho = \frac{\text{error rate under the current } n_1, n_2}
+        {\text{error rate under the maximum } n_1, n_2}
+
+    Raises:
+        InputError: an error rate is outside [0, 1], or the one at the maximum is 0.
+    """
+    if not (0 <= error <= 1 and 0 < error_at_maximum <= 1):
+        raise InputError(f"error rates {error!r} and {error_at_maximum!r} must be in [0, 1], the second above 0")
+    return error / error_at_maximum
+
+
+def errors_along(model: nn.Module, x: Tensor, y: Tensor, examples: Iterator[Tensor]) -> list[float]:
+    """Return the error rate of each intermediate example of a :func:`simadv.attacks.trajectory`."""
+    return [float((predict(model, x_i) != y).double().mean()) for x_i in examples]
+
+
+def doubts(model: nn.Module, x: Tensor, y: Tensor, attack: Attack, *, seed: int = 0) -> list[str]:
+    r"""Return why an evaluation of ``model`` under ``attack`` is not to be trusted; empty is good.
+
+    Three signs of masked gradients (Athalye et al. 2018): one step does better than many, the loss has no
+    gradient at the images, and an attack that may do anything (epsilon = 1) does not reach 0 %.
+
+    Args:
+        x, y: a slice of the test set; a few hundred images are enough.
+    """
+    found = []
+    fgsm = accuracy(model, x, y, Attack(kind="FGSM", epsilon=attack.epsilon), seed=seed).percent()
+    iterated = accuracy(model, x, y, attack, seed=seed).percent()
+    if fgsm < iterated:
+        found.append(f"FGSM ({fgsm:.1f} %) is stronger than {attack} ({iterated:.1f} %)")
+    flat = input_gradient(model, x, y).flatten(1).abs().amax(1) == 0
+    if flat.any():
+        found.append(f"the loss has no gradient at {100 * float(flat.double().mean()):.1f} % of the images")
+    unbounded = attack.with_(epsilon=1.0, n1=10, n2=max(40, attack.n2)) if attack.n2 > 1 else attack.with_(epsilon=1.0)
+    left = accuracy(model, x, y, unbounded, seed=seed).percent()
+    if left > 0:
+        found.append(f"with epsilon = 1 {left:.1f} % are still classified correctly; 0 % was to be expected")
+    return found

@@ -1,0 +1,215 @@
+r"""From a spec to a trained model and its numbers: look it up, or go on from a checkpoint, or train it."""
+
+import os
+import platform
+import subprocess
+import time
+import warnings
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import cache
+
+import torch
+
+from simadv import data, evaluation
+from simadv.adversaries import SIM, Attacker, NoAdversary
+from simadv.attacks import Attack
+from simadv.checks import InputError
+from simadv.losses import CrossEntropy, DomainAdaptation
+from simadv.specs import CLASSES, TRAINING_IMAGES, EvalSpec, RunSpec
+from simadv.store import HOME, Run, Store, build_model, default
+from simadv.training import Adversarial, FreeReplay, Monitor, Trainer
+
+
+class Unfinished(RuntimeError):
+    """A run stopped before its end because its time was up; what was done is saved."""
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the device of a name: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1``.
+
+    Raises:
+        InputError: the device is not known or not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"device = {name!r} is not known; allowed: auto, cpu, cuda, cuda:0, ...") from error
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device = {name!r} is not supported; allowed: auto, cpu, cuda, cuda:0, ...")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device = {name!r} was asked for, but {torch.cuda.device_count()} GPUs are here; try cpu or auto"
+        )
+    return device
+
+
+@cache
+def load_data(name: str, device: torch.device) -> data.Dataset:
+    """Return a data set, loaded once a process."""
+    return data.load(name, device=device)
+
+
+def provenance(device: torch.device, *, alone: bool) -> dict:
+    """Return what a reader needs to trust a number: code, versions, device, date, and whether it ran alone."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", HOME, *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+    changed = git("status", "--porcelain", "--", "simadv")
+    return {
+        "commit": git("rev-parse", "HEAD") + ("+changes" if changed not in ("", "unknown") else ""),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
+        "threads": torch.get_num_threads(),
+        "alone": alone,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }
+
+
+def cpu_name() -> str:
+    """Return the processor's name and how many cores this process sees."""
+    name = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as file:
+            name = next((line.split(": ", 1)[1].strip() for line in file if line.startswith("model name")), name)
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def trainer_of(spec: RunSpec, device: torch.device) -> Trainer:
+    """Return a trainer at the start of a run."""
+    dataset = load_data(spec.dataset, device)
+    x, y = dataset.x_train[: spec.images], dataset.y_train[: spec.images]
+    model = build_model(spec).to(device)
+    if spec.optimizer == "adam":
+        optimizer = torch.optim.Adam(model.parameters(), spec.lr, weight_decay=spec.weight_decay, fused=True)
+    else:
+        optimizer = torch.optim.SGD(model.parameters(), spec.lr, momentum=0.9, weight_decay=spec.weight_decay)
+    monitor = None
+    if spec.monitor is not None:
+        watched = slice(None, spec.monitor_images)
+        attack = Attack.parse(spec.monitor, epsilon=spec.epsilon)
+        monitor = Monitor(dataset.x_test[watched], dataset.y_test[watched], attack, spec.precision)
+    return Trainer(
+        learner_of(spec, model, optimizer, x),
+        x,
+        y,
+        epochs=spec.passes_over_data,
+        batch_size=spec.batch_size,
+        seed=spec.seed,
+        rate=rate_of(spec),
+        augment=data.PadCropFlip if spec.augment == "pad-crop-flip" else data.Identity,
+        monitor=monitor,
+    )
+
+
+def learner_of(spec: RunSpec, model, optimizer, x) -> Adversarial | FreeReplay:
+    """Return the update that a method makes of each batch."""
+    if spec.method == "free":
+        slots = x[: spec.batch_size]
+        return FreeReplay(model, optimizer, spec.precision, epsilon=spec.epsilon, m=spec.m, slots=slots)
+    if spec.method == "sim":
+        settings = {
+            name: getattr(spec, name) for name in ("epsilon", "n1", "n2", "reset", "labels", "projection", "mode")
+        }
+        adversary = SIM(x, seed=spec.seed, **settings)
+    else:
+        adversary = NoAdversary() if spec.attack is None else Attacker(spec.attack)
+    objective = CrossEntropy()
+    if spec.lambda_ is not None:
+        adapted = {"lambda_": spec.lambda_, "beta": spec.beta, "coral_form": spec.coral}
+        objective = DomainAdaptation(CLASSES, device=x.device, **adapted)
+    return Adversarial(model, optimizer, adversary, objective, spec.precision)
+
+
+def rate_of(spec: RunSpec):
+    """Return the learning rate of an epoch: constant, or divided by 10 at one half and three quarters."""
+    last = spec.passes_over_data
+    if spec.schedule == "constant":
+        return lambda epoch: spec.lr
+    return lambda epoch: spec.lr * 0.1 ** ((2 * epoch >= last) + (4 * epoch >= 3 * last))
+
+
+def passes(spec: RunSpec) -> tuple[int, int]:
+    """Return the forward and backward passes of a run's training, in images, without its monitor."""
+    images = min(spec.images or TRAINING_IMAGES[spec.dataset], TRAINING_IMAGES[spec.dataset])
+    forward, backward = (1, 1) if spec.method == "sim" else spec.attack.passes if spec.attack else (0, 0)
+    if spec.method == "sim" and spec.labels == "predicted":
+        forward += 1
+    halves = spec.m or (2 if forward else 1)
+    return tuple((count + halves) * images * spec.passes_over_data for count in (forward, backward))
+
+
+def load_or_run(
+    spec: RunSpec,
+    *,
+    store: Store | None = None,
+    device: str = "auto",
+    deadline: float | None = None,
+    save_every: float = 60.0,
+    alone: bool = False,
+) -> Run:
+    """Return the stored run of ``spec``; else go on from its checkpoint, or train it, and store it.
+
+    Args:
+        deadline: as :func:`time.monotonic` counts. save_every: seconds between checkpoints.
+        alone: the caller's word that nothing else ran on the device, kept with the seconds.
+
+    Raises:
+        Unfinished: the deadline came first. KeyboardInterrupt: stopped; in both cases what was done is saved.
+        InputError: the device or the data are not there, or the store is damaged; before any work.
+    """
+    store = store or default()
+    found = store.find(spec)
+    if found is not None:
+        return found
+    target = pick_device(device)
+    if spec.caution:
+        warnings.warn(f"{spec.id}: {spec.caution}", stacklevel=2)
+    with store.lock(spec):
+        kept = store.load_checkpoint(spec)
+        trainer = trainer_of(spec, target)
+        if kept is not None:
+            trainer.load(*kept)
+
+        def save() -> None:
+            store.save_checkpoint(spec, trainer.tensors(), asdict(trainer.progress))
+
+        if not trainer.run(save=save, save_every=save_every, deadline=deadline, label=spec.id):
+            done = trainer.progress
+            raise Unfinished(
+                f"{spec.id}: time is up at epoch {done.epoch}, step {done.step}; it is saved, run it again"
+            )
+        progress = asdict(trainer.progress)
+        history = progress.pop("history")
+        cost = {name: value for name, value in progress.items() if name not in ("epoch", "step")}
+        return store.finish(spec, trainer.learner.model, history, cost, provenance(target, alone=alone))
+
+
+def evaluate(
+    run: Run, spec: EvalSpec, *, store: Store | None = None, device: str = "auto", alone: bool = False
+) -> dict:
+    """Return the stored evaluation of a run; else measure it and store it.
+
+    Returns:
+        A record with ``images`` and how many of them are classified correctly under ``true`` and ``predicted`` labels.
+    """
+    store = store or default()
+    found = store.evaluation(run, spec)
+    if found is not None:
+        return found
+    target = pick_device(device)
+    model = store.model(run, device=target)
+    dataset = load_data(run.spec.dataset, target)
+    x, y = dataset.x_test[: spec.images], dataset.y_test[: spec.images]
+    began = time.perf_counter()
+    result = evaluation.accuracy(
+        model, x, y, spec.attack_on(run.spec), seed=spec.seed, label=f"{run.spec.id} under {spec.attack}"
+    )
+    seconds = time.perf_counter() - began
+    measured = asdict(result) | {"seconds": seconds, "provenance": provenance(target, alone=alone)}
+    return store.add_evaluation(run, spec, measured)

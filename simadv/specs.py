@@ -1,0 +1,277 @@
+r"""What a run is: a frozen record of every setting that changes a bit of its result, checked when it is made."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+
+from simadv.adversaries import RESETS
+from simadv.attacks import LABELS, MODES, PROJECTIONS, Attack
+from simadv.checks import InputError, number, one_of, whole
+from simadv.losses import CORAL_FORMS
+
+# Raised when the same spec would train to other bits, so that no old result passes for a new one.
+SEMANTICS = 1
+
+# The paper's data sets with the settings of the book: section 6.1 where it speaks, else notation.md.
+DATASETS: dict[str, dict] = {
+    "digits": {
+        "model": "lenet",
+        "epsilon": 0.3,
+        "epochs": 60,
+        "lr": 1e-3,
+        "batch_size": 32,
+        "monitor": "BIM(10,20)",
+    },
+    "mnist": {"model": "lenet", "epsilon": 0.3, "epochs": 60, "lr": 1e-4, "monitor": "BIM(10,40)"},
+    "fmnist": {"model": "lenet", "epsilon": 0.2, "epochs": 80, "lr": 1e-4, "monitor": "BIM(10,40)"},
+    "cifar10": {
+        "model": "resnet20",
+        "epsilon": 8 / 255,
+        "epochs": 200,
+        "lr": 0.1,
+        "optimizer": "sgd",
+        "weight_decay": 5e-4,
+        "schedule": "steps",
+        "augment": "pad-crop-flip",
+        "monitor": "BIM(4,20)",
+    },
+}
+IMAGE_SHAPES = {"digits": (1, 28, 28), "mnist": (1, 28, 28), "fmnist": (1, 28, 28), "cifar10": (3, 32, 32)}
+CLASSES = 10
+TRAINING_IMAGES = {"digits": 1_437, "mnist": 60_000, "fmnist": 60_000, "cifar10": 50_000}
+
+_ATTACKED = {"labels": "true", "projection": "ball", "mode": "eval"}
+_STEPS = {"n1": 10, "n2": 30} | _ATTACKED
+# ATDA as its authors run it: batches of 32, lambda 1/3, centres' rate 0.1, scatter matrices.
+_ADAPTED = {"lambda_": 1 / 3, "beta": 0.1, "coral": "scatter"}
+# Watching 1,000 images costs half as much as training where no example is carried: there, fewer will do.
+_GLANCE = {"monitor_images": 200}
+# Each method with the settings that it has, and the values that the paper gives them (Table 3, section 3).
+METHODS: dict[str, dict] = {
+    "vanilla": _GLANCE,
+    "fgsm": _ATTACKED | _GLANCE,
+    "rfgsm": _ATTACKED | _GLANCE,
+    "bim": _STEPS,
+    "madry": _STEPS,
+    "atda": _ATTACKED | _ADAPTED | _GLANCE | {"batch_size": 32},
+    "bim-atda": _STEPS | _ADAPTED | {"n1": 30},
+    "free": {"m": 10},
+    "sim": {"n1": 10, "n2": 20, "reset": "cycle"} | _ATTACKED,
+}
+CHOICES = {
+    "dataset": tuple(DATASETS),
+    "model": ("lenet", "lenet_wide", "resnet20"),
+    "method": tuple(METHODS),
+    "optimizer": ("adam", "sgd"),
+    "schedule": ("constant", "steps"),
+    "augment": ("none", "pad-crop-flip"),
+    "precision": ("float32", "bf16"),
+    "reset": RESETS,
+    "labels": LABELS,
+    "projection": PROJECTIONS,
+    "mode": MODES,
+    "coral": CORAL_FORMS,
+}
+_OF_METHODS = {name for settings in METHODS.values() for name in settings} - {"batch_size", *_GLANCE}
+
+
+def short_hash(values: dict) -> str:
+    """Return six hex digits of the SHA-256 of ``values`` as canonical JSON."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """Everything that decides a training run. Settings that a method does not have are None.
+
+    Make one with :func:`run_spec`, which fills in the book's settings of data set and method.
+    """
+
+    dataset: str
+    method: str
+    model: str
+    epochs: int
+    lr: float
+    seed: int
+    epsilon: float
+    batch_size: int = 128
+    optimizer: str = "adam"
+    schedule: str = "constant"
+    weight_decay: float = 0.0
+    augment: str = "none"
+    precision: str = "bf16"
+    images: int | None = None  # train on the first so many; None: all
+    monitor: str | None = None  # the attack watched after each epoch; None: nothing is watched
+    monitor_images: int = 1000
+    n1: float | None = None
+    n2: int | None = None
+    m: int | None = None
+    lambda_: float | None = None
+    beta: float | None = None
+    coral: str | None = None
+    reset: str | None = None
+    labels: str | None = None
+    projection: str | None = None
+    mode: str | None = None
+    semantics: int = SEMANTICS
+
+    def __post_init__(self) -> None:
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) is not None or name not in _OF_METHODS:
+                one_of(name, getattr(self, name), allowed)
+        for name in _OF_METHODS:
+            given = getattr(self, name) is not None
+            if given != (name in METHODS[self.method]):
+                verb = "has no" if given else "needs"
+                has = ", ".join(METHODS[self.method]) or "no settings of its own"
+                raise InputError(f"method {self.method!r} {verb} {name}; it has: {has}")
+        self._check_numbers()
+        for name in ("lr", "epsilon", "weight_decay", "n1", "lambda_", "beta"):
+            if getattr(self, name) is not None:  # 10 and 10.0 are one run, and so one id
+                object.__setattr__(self, name, float(getattr(self, name)))
+        if self.monitor is not None:
+            Attack.parse(self.monitor, epsilon=self.epsilon)
+        if (self.model == "resnet20") != (self.dataset == "cifar10"):
+            raise InputError(
+                f"model = {self.model!r} does not fit {self.dataset}: resnet20 is for cifar10, lenet for the rest"
+            )
+
+    def _check_numbers(self) -> None:
+        for name in ("epochs", "batch_size", "monitor_images", "n2", "m", "images"):
+            if getattr(self, name) is not None:
+                whole(name, getattr(self, name), least=1)
+        whole("seed", self.seed, least=0)
+        for name in ("lr", "epsilon", "n1", "beta"):
+            if getattr(self, name) is not None:
+                number(name, getattr(self, name), above=0)
+        for name in ("weight_decay", "lambda_"):
+            if getattr(self, name) is not None:
+                number(name, getattr(self, name), least=0)
+
+    @property
+    def id(self) -> str:
+        """A readable name that ends in a hash of the whole spec: ``mnist/sim-10-20-lr1e-4-s0-3f9c12``."""
+        parts = [self.method, *(f"{value:g}" for value in (self.n1, self.n2, self.m) if value is not None)]
+        if self.reset not in (None, "cycle"):
+            parts.append(self.reset)
+        if self.model != DATASETS[self.dataset]["model"]:
+            parts.append(self.model)
+        if self.epochs != DATASETS[self.dataset]["epochs"]:
+            parts.append(f"e{self.epochs}")
+        rate = np.format_float_scientific(self.lr, trim="-", exp_digits=1)
+        return f"{self.dataset}/{'-'.join(parts)}-lr{rate}-s{self.seed}-{short_hash(asdict(self))}"
+
+    @property
+    def title(self) -> str:
+        """The method as the paper writes it: ``SIM(10,20)-Adv``."""
+        steps = f"({self.n1:g},{self.n2})" if self.n1 is not None else ""
+        return {
+            "vanilla": "Vanilla",
+            "fgsm": "FGSM-Adv",
+            "rfgsm": "R+FGSM-Adv",
+            "bim": f"BIM{steps}-Adv",
+            "madry": f"Madry{steps}-Adv",
+            "atda": "ATDA",
+            "bim-atda": f"BIM{steps}-Adv + DA",
+            "free": f"Free-Adv({self.m})",
+            "sim": f"SIM{steps}-Adv" + ("" if self.reset == "cycle" else f" {self.reset}"),
+        }[self.method]
+
+    @property
+    def passes_over_data(self) -> int:
+        """Epochs as the loop counts them: Free-Adv replays each batch m times and so has m times fewer."""
+        return self.epochs if self.m is None else max(1, round(self.epochs / self.m))
+
+    @property
+    def attack(self) -> Attack | None:
+        """The attack that makes fresh examples in training, where the method has one."""
+        kinds = {
+            "fgsm": "FGSM",
+            "rfgsm": "R+FGSM",
+            "atda": "FGSM",
+            "bim": "BIM",
+            "madry": "Madry",
+            "bim-atda": "BIM",
+        }
+        if self.method not in kinds:
+            return None
+        steps = {} if self.n1 is None else {"n1": self.n1, "n2": self.n2}
+        settings = {name: getattr(self, name) for name in _ATTACKED}
+        return Attack(kind=kinds[self.method], epsilon=self.epsilon, **steps, **settings)
+
+    @property
+    def caution(self) -> str | None:
+        """What a reader should know before this run starts, or None."""
+        if self.reset in ("cycle", "random") and self.epochs % self.n2:
+            into = self.epochs % self.n2
+            return (
+                f"{self.epochs} epochs are no multiple of n2 = {self.n2}: training ends {into} epochs after a reset, with "
+                f"examples of at most {min(1, into / self.n1):.0%} of epsilon; expect little robustness soon after a reset"
+            )
+        return None
+
+    def differs(self, other: "RunSpec") -> list[str]:
+        """Return ``name: ours != theirs`` for each setting that differs."""
+        ours, theirs = asdict(self), asdict(other)
+        return [f"{name}: {ours[name]!r} != {theirs[name]!r}" for name in ours if ours[name] != theirs[name]]
+
+
+def run_spec(dataset: str, method: str, **settings) -> RunSpec:
+    """Return the spec of ``method`` on ``dataset`` with the book's settings, changed by ``settings``.
+
+    Raises:
+        InputError: a name is not known, a number is out of range, or the method has no such setting.
+    """
+    one_of("dataset", dataset, DATASETS)
+    one_of("method", method, METHODS)
+    for name in settings:
+        one_of(
+            "setting",
+            name,
+            [f.name for f in fields(RunSpec) if f.name not in ("dataset", "method", "semantics")],
+        )
+    known = {"seed": 0} | DATASETS[dataset] | METHODS[method] | settings
+    return RunSpec(dataset=dataset, method=method, **known)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalSpec:
+    """Everything that decides an evaluation of a trained model: accuracy (Eq. 17) under both label conventions.
+
+    Args:
+        attack: in the paper's notation, or ``none`` for clean images. epsilon: None for the run's own.
+        images: the first so many of the test set; None: all. seed: of the random starts.
+    """
+
+    attack: str
+    epsilon: float | None = None
+    projection: str = "ball"
+    images: int | None = None
+    seed: int = 0
+    semantics: int = SEMANTICS
+
+    def __post_init__(self) -> None:
+        if self.attack != "none":
+            # one spelling, one id
+            parsed = Attack.parse(self.attack, epsilon=self.epsilon or 1.0, projection=self.projection)
+            object.__setattr__(self, "attack", str(parsed))
+        if self.epsilon is not None:
+            number("epsilon", self.epsilon, above=0)
+        if self.images is not None:
+            whole("images", self.images, least=1)
+        whole("seed", self.seed, least=0)
+
+    @property
+    def id(self) -> str:
+        """A readable name that ends in a hash: ``bim-10-40-1a2b3c``."""
+        words = self.attack.lower().replace("+", "").replace("(", "-").replace(",", "-").replace(")", "")
+        return f"{words}-{short_hash(asdict(self))}"
+
+    def attack_on(self, spec: RunSpec) -> Attack | None:
+        """Return the attack on a run's model, or None for clean images."""
+        if self.attack == "none":
+            return None
+        return Attack.parse(self.attack, epsilon=self.epsilon or spec.epsilon, projection=self.projection)

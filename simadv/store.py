@@ -1,0 +1,248 @@
+r"""The store of runs: small JSON and safetensors files, read in two layers, written whole or not at all.
+
+``book/runs`` holds the published runs. What a reader trains lands in ``$SIMADV_STORE`` (default ``local_runs``
+beside the book), which is looked up first. A run is a folder named by its id:
+
+    run.json                 spec, history, cost, provenance, and the checksum of the weights; written last
+    weights.safetensors      the model after the last epoch
+    checkpoint.safetensors   while it trains: every tensor that decides the rest, with spec and progress
+    evals/<id>.json          one evaluation each
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import filelock
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from simadv import models
+from simadv.checks import InputError, one_of
+from simadv.specs import CLASSES, IMAGE_SHAPES, EvalSpec, RunSpec
+
+HOME = Path(__file__).resolve().parents[1]
+PUBLISHED = HOME / "book" / "runs"
+
+
+class StoreError(InputError):
+    """A stored file is damaged, or is not what was asked for."""
+
+
+def write_whole(path: Path, write) -> None:
+    """Call ``write(part)`` and move the part to ``path`` once it is on disk: ``path`` never holds half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def sha256(content: bytes) -> str:
+    """Return the SHA-256 of ``content`` in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_record(path: Path, record: dict) -> None:
+    """Write ``record`` as JSON that carries its own checksum."""
+    body = json.dumps(record, indent=1, allow_nan=False)
+    text = json.dumps({"sha256": sha256(body.encode()), "record": record}, indent=1, allow_nan=False)
+    write_whole(path, lambda part: part.write_text(text + "\n"))
+
+
+def read_record(path: Path) -> dict:
+    """Return what :func:`write_record` wrote.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    try:
+        content = json.loads(path.read_text())
+        record, stated = content["record"], content["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path.parent.name}/{path.name} is damaged ({error}); restore or delete it") from error
+    if sha256(json.dumps(record, indent=1, allow_nan=False).encode()) != stated:
+        raise StoreError(f"{path.parent.name}/{path.name} was changed: its checksum differs; restore or delete it")
+    return record
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run as it is stored: plain numbers, no tensors.
+
+    Attributes:
+        history: one record an epoch: ``epoch``, ``loss``, and the monitor's ``clean`` and ``robust`` in percent.
+        cost: ``seconds`` and ``monitor_seconds``; ``forward``, ``backward`` and the monitor's passes, in images.
+        provenance: commit, versions, device, threads, date, and whether the device was the run's own.
+        weights: SHA-256 of ``weights.safetensors``. folder: where the run lies.
+    """
+
+    spec: RunSpec
+    history: list[dict]
+    cost: dict
+    provenance: dict
+    weights: str
+    folder: Path
+
+
+class Store:
+    """Runs in layers of folders: all are read, the first is written."""
+
+    def __init__(self, *roots: Path | str) -> None:
+        self.roots = [Path(root) for root in roots]
+
+    def path(self, run_id: str) -> Path:
+        """Return the folder of a run in the layer that is written."""
+        return self.roots[0] / run_id
+
+    def ids(self) -> list[str]:
+        """Return the ids of all finished runs."""
+        found = {str(p.parent.relative_to(root)) for root in self.roots for p in root.glob("*/*/run.json")}
+        return sorted(found)
+
+    def get(self, run_id: str) -> Run:
+        """Return a finished run by its id.
+
+        Raises:
+            InputError: there is none. StoreError: it is damaged.
+        """
+        one_of("run", run_id, self.ids())
+        folder = next(root / run_id for root in self.roots if (root / run_id / "run.json").exists())
+        record = read_record(folder / "run.json")
+        try:
+            return Run(**(record | {"spec": RunSpec(**record["spec"])}), folder=folder)
+        except (TypeError, InputError) as error:
+            raise StoreError(f"{run_id}: its record does not fit this version of the book ({error})") from error
+
+    def find(self, spec: RunSpec) -> Run | None:
+        """Return the finished run of ``spec``, or None.
+
+        Raises:
+            StoreError: what is stored under its id has another spec, or is damaged.
+        """
+        if not any((root / spec.id / "run.json").exists() for root in self.roots):
+            return None
+        run = self.get(spec.id)
+        if run.spec != spec:
+            raise StoreError(f"{spec.id} holds another spec ({'; '.join(run.spec.differs(spec))}); delete or rename it")
+        return run
+
+    def state(self, spec: RunSpec) -> str:
+        """Return ``done``, ``partial`` (a checkpoint is there) or ``missing``."""
+        if self.find(spec) is not None:
+            return "done"
+        return "partial" if self.checkpoint(spec).exists() else "missing"
+
+    def model(self, run: Run | str, *, device: str = "cpu") -> nn.Module:
+        """Return the trained model of a run (or of its id), in eval mode.
+
+        Raises:
+            StoreError: its weights are not there or are damaged.
+        """
+        run = self.get(run) if isinstance(run, str) else run
+        path = run.folder / "weights.safetensors"
+        if not path.exists():
+            raise StoreError(f"{run.spec.id} was stored without its weights; its numbers are all there is")
+        if sha256(path.read_bytes()) != run.weights:
+            raise StoreError(f"{run.spec.id}: weights.safetensors is damaged: its checksum differs; restore it")
+        net = build_model(run.spec)
+        net.load_state_dict(load_file(path))
+        return net.to(device).eval()
+
+    def finish(self, spec: RunSpec, net: nn.Module, history: list[dict], cost: dict, provenance: dict) -> Run:
+        """Store a finished run: weights first, the record that makes it count last, and drop its checkpoint."""
+        folder = self.path(spec.id)
+        tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
+        write_whole(folder / "weights.safetensors", lambda part: save_file(tensors, part))
+        weights = sha256((folder / "weights.safetensors").read_bytes())
+        record = {"spec": asdict(spec), "history": history, "cost": cost, "provenance": provenance, "weights": weights}
+        write_record(folder / "run.json", record)
+        self.checkpoint(spec).unlink(missing_ok=True)
+        return self.get(spec.id)
+
+    def evaluation(self, run: Run, spec: EvalSpec) -> dict | None:
+        """Return a stored evaluation: ``images``, correct under ``true`` and ``predicted`` labels, cost; or None."""
+        for root in self.roots:
+            path = root / run.spec.id / "evals" / f"{spec.id}.json"
+            if path.exists():
+                record = read_record(path)
+                if record["spec"] != asdict(spec) or record["weights"] != run.weights:
+                    raise StoreError(f"{run.spec.id}: evals/{path.name} belongs to another spec or other weights")
+                return record
+        return None
+
+    def add_evaluation(self, run: Run, spec: EvalSpec, result: dict) -> dict:
+        """Store an evaluation of exactly these weights and return its record."""
+        record = {"spec": asdict(spec), "weights": run.weights} | result
+        write_record(self.path(run.spec.id) / "evals" / f"{spec.id}.json", record)
+        return record
+
+    def checkpoint(self, spec: RunSpec) -> Path:
+        """Return where a run's checkpoint lies."""
+        return self.path(spec.id) / "checkpoint.safetensors"
+
+    def save_checkpoint(self, spec: RunSpec, tensors: dict[str, Tensor], progress: dict) -> None:
+        """Keep everything that a run needs to go on, in one file, replaced as a whole."""
+        plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        about = {"spec": json.dumps(asdict(spec)), "progress": json.dumps(progress)}
+        write_whole(self.checkpoint(spec), lambda part: save_file(plain, part, metadata=about))
+
+    def load_checkpoint(self, spec: RunSpec) -> tuple[dict[str, Tensor], dict] | None:
+        """Return tensors and progress of a run that was stopped, or None.
+
+        Raises:
+            StoreError: the checkpoint is damaged or belongs to another spec.
+        """
+        path = self.checkpoint(spec)
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, "pt") as file:
+                about = file.metadata()
+            tensors = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise StoreError(f"{spec.id}: its checkpoint is damaged ({error}); delete it to start again") from error
+        other = RunSpec(**json.loads(about["spec"]))
+        if other != spec:
+            raise StoreError(f"{spec.id}: its checkpoint has another spec ({'; '.join(other.differs(spec))})")
+        return tensors, json.loads(about["progress"])
+
+    @contextmanager
+    def lock(self, spec: RunSpec) -> Iterator[None]:
+        """Hold a run for one process; the operating system lets go of it when the process dies.
+
+        Raises:
+            StoreError: another process is training it.
+        """
+        folder = self.path(spec.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with filelock.FileLock(folder / "run.lock", timeout=0):
+                yield
+        except filelock.Timeout as error:
+            raise StoreError(f"{spec.id} is being trained by another process") from error
+
+
+def build_model(spec: RunSpec) -> nn.Module:
+    """Return the untrained model of a run; its weights depend on the spec's seed alone."""
+    return models.build(spec.model, image_shape=IMAGE_SHAPES[spec.dataset], classes=CLASSES, seed=spec.seed)
+
+
+def default() -> Store:
+    """Return the store that chapters and the command line use: a reader's own runs over the published ones."""
+    own = os.environ.get("SIMADV_STORE")
+    return Store(Path(own) if own else HOME / "local_runs", PUBLISHED)
+
+
+def load(run_id: str, *, device: str = "cpu") -> nn.Module:
+    """Return the trained model of a run: ``store.load("mnist/sim-10-20-lr1e-3-s0-...")``, ready to predict."""
+    return default().model(run_id, device=device)

@@ -1,0 +1,390 @@
+r"""The training loop (Eqs. 5-6, section 2.2): shuffle, make examples, minimise, watch, and stop at any step.
+
+A run is a :class:`Trainer` that repeats one *learner*, the update of one batch: :class:`Adversarial` for
+every method but Free-Adv, :class:`FreeReplay` for that one. All randomness is a function of (seed, epoch,
+step), so a run that is stopped anywhere and resumed ends in the same bits.
+"""
+
+import ctypes
+import math
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from simadv.adversaries import Adversary
+from simadv.attacks import Attack, cross_entropy, predict
+from simadv.checks import number, whole
+from simadv.data import Identity, batches
+from simadv.losses import CrossEntropy
+
+
+def steady_allocator() -> None:
+    """Keep freed memory in the process (glibc): returning it costs a page fault per 4 KiB at every step."""
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD: up to 32 MiB, the most it takes, from the heap
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: the heap does not shrink
+
+
+def generator_for(seed: int, *position: int, device: torch.device) -> torch.Generator:
+    """Return a generator that depends on nothing but ``seed`` and the position in the run (epoch, step)."""
+    mixed = 0x9E3779B97F4A7C15
+    for part in (seed, *position):
+        mixed = ((mixed ^ (part + 1)) * 0xD1342543DE82EF95 + 0x632BE59BD9B4E019) % 2**63
+    return torch.Generator(device).manual_seed(mixed)
+
+
+class Adversarial:
+    r"""One update on a batch and its examples: every method of the paper but Free-Adv.
+
+    Args:
+        adversary: makes the examples (Eq. 5). objective: ``(model, x_hat, x_tilde, y) -> scalar`` (Eq. 6).
+        optimizer: updates the model's parameters. precision: ``float32`` or ``bf16`` (autocast).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        adversary: Adversary,
+        objective,
+        precision: str,
+    ) -> None:
+        self.model, self.optimizer, self.precision = model, optimizer, precision
+        self.adversary, self.objective = adversary, objective
+        forward, backward = adversary.passes
+        halves = 2 if forward else 1
+        self.passes = (forward + halves, backward + halves)
+
+    def __call__(self, x_hat: Tensor, y: Tensor, index: Tensor, *, epoch: int, view, generator) -> Tensor:
+        """Update the model and return the loss, a scalar that stays on the device."""
+        self.model.train()
+        with autocast(x_hat.device, self.precision):
+            x_tilde = self.adversary(self.model, x_hat, y, index, epoch=epoch, view=view, generator=generator)
+            loss = self.objective(self.model, x_hat, x_tilde, y)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the tensors of adversary and objective."""
+        return self.adversary.state() | self.objective.state()
+
+
+class FreeReplay:
+    r"""Free-Adv(m) as published (section 5.4; Shafahi et al. 2019, algorithm 1): replay each batch m times.
+
+    The backward pass of each update also gives the gradient that moves the perturbation by a full epsilon.
+    The perturbation belongs to the batch *slot*: it starts at 0, is carried to the next batch and never reset.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        precision: str,
+        *,
+        epsilon: float,
+        m: int,
+        slots: Tensor,
+    ) -> None:
+        self.model, self.optimizer, self.precision = model, optimizer, precision
+        self.epsilon, self.m = number("epsilon", epsilon, above=0), whole("m", m, least=1)
+        self.delta = torch.zeros_like(slots)
+        self.passes = (m, m)
+
+    def __call__(self, x_hat: Tensor, y: Tensor, index: Tensor, *, epoch: int, view, generator) -> Tensor:
+        """Update the model m times and return the last loss."""
+        self.model.train()
+        delta = self.delta[: len(x_hat)]  # a view: the last batch of an epoch is shorter
+        for _ in range(self.m):
+            x_tilde = (x_hat + delta).clamp_(0, 1).requires_grad_(True)
+            with autocast(x_hat.device, self.precision):
+                loss = cross_entropy(self.model(x_tilde), y)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            delta.add_(self.epsilon * x_tilde.grad.sign()).clamp_(-self.epsilon, self.epsilon)
+        return loss.detach()
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the carried perturbation."""
+        return {"delta": self.delta}
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Return the context of a step: bf16 where asked, else whatever the model's own type is."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """Robust accuracy after each epoch, on a fixed slice, for show alone: nothing is selected by it.
+
+    The examples are crafted in the training precision; they are judged in float32.
+    """
+
+    x: Tensor
+    y: Tensor
+    attack: Attack
+    precision: str
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """Return clean and robust accuracy in percent."""
+        clean = robust = 0
+        for x, y in zip(self.x.split(500), self.y.split(500), strict=True):
+            generator = generator_for(0, device=x.device)
+            with autocast(x.device, self.precision):
+                x_tilde = self.attack(model, x, y, generator=generator)
+            clean += int((predict(model, x) == y).sum())
+            robust += int((predict(model, x_tilde) == y).sum())
+        return {"clean": 100 * clean / len(self.y), "robust": 100 * robust / len(self.y)}
+
+    @property
+    def passes(self) -> tuple[int, int]:
+        """Forward and backward passes of one call, all images together."""
+        forward, backward = self.attack.passes
+        return (forward + 2) * len(self.y), backward * len(self.y)
+
+
+@dataclass
+class Progress:
+    """How far a run is, what it has cost, and what was seen on the way (plain numbers, kept in checkpoints)."""
+
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    monitor_seconds: float = 0.0
+    forward: int = 0
+    backward: int = 0
+    monitor_forward: int = 0
+    monitor_backward: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+@contextmanager
+def stop_request() -> Iterator[threading.Event]:
+    """Turn Ctrl-C and SIGTERM into an event, so that a step is never cut in two; a second Ctrl-C is a Ctrl-C."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(kind: int, frame) -> None:
+        event.set()
+        signal.signal(kind, before[kind])
+
+    for kind in before:
+        signal.signal(kind, ask)
+    try:
+        yield event
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+class Trainer:
+    """Repeat a learner over shuffled batches; stop, save and resume at any step.
+
+    Args:
+        learner: the update of a batch. x, y: the training set on its device, ``(N, C, H, W)`` and ``(N,)``.
+        epochs: passes over the data. batch_size: images a step (the last batch of an epoch may be shorter).
+        seed: of the order of the images, the augmentation and the attacks' random starts.
+        rate: learning rate of an epoch. augment: makes the view of a batch, ``(shape, generator) -> View``.
+        monitor: called after each epoch; costs counted apart.
+    """
+
+    def __init__(
+        self,
+        learner: Adversarial | FreeReplay,
+        x: Tensor,
+        y: Tensor,
+        *,
+        epochs: int,
+        batch_size: int,
+        seed: int,
+        rate: Callable[[int], float] | None = None,
+        augment: Callable = Identity,
+        monitor: Monitor | None = None,
+    ) -> None:
+        self.learner, self.x, self.y = learner, x, y
+        self.epochs, self.batch_size = (
+            whole("epochs", epochs, least=1),
+            whole("batch_size", batch_size, least=1),
+        )
+        self.seed, self.rate, self.augment, self.monitor = (
+            whole("seed", seed, least=0),
+            rate,
+            augment,
+            monitor,
+        )
+        self.progress = Progress()
+        self.loss_sum = torch.zeros((), device=x.device, dtype=torch.float64)
+        self.steps_an_epoch = math.ceil(len(x) / batch_size)
+        self._order: list[Tensor] = []
+        self._ordered = -1  # the epoch that _order is of
+
+    def run(
+        self,
+        *,
+        save: Callable[[], None] = lambda: None,
+        save_every: float = 60.0,
+        deadline: float | None = None,
+        label: str = "training",
+    ) -> bool:
+        """Train to the end and return True, or stop at a saved step before ``deadline`` and return False.
+
+        Args:
+            save: called at a step's end, every ``save_every`` seconds and before stopping.
+            deadline: as :func:`time.monotonic` counts. label: of the progress bar (none where output is captured).
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C or SIGTERM came; what was done is saved.
+            FloatingPointError: the loss is no longer a number.
+        """
+        steady_allocator()
+        done = self.progress.epoch * self.steps_an_epoch + self.progress.step
+        total = self.epochs * self.steps_an_epoch
+        bar = tqdm(total=total, initial=done, desc=label, unit="step", disable=None, mininterval=1)
+        with stop_request() as stop, bar:
+            saved = started = time.monotonic()
+            longest = 0.0
+            while self.progress.epoch < self.epochs:
+                before = time.monotonic()
+                self._step()
+                bar.update()
+                now = time.monotonic()
+                longest = max(longest, now - before)
+                # the time that a step and a save can take is kept free before the deadline
+                late = deadline is not None and now + 2 * longest + 5 > deadline
+                if self.progress.epoch < self.epochs and (stop.is_set() or late):
+                    save()
+                    if stop.is_set():
+                        raise KeyboardInterrupt(f"stopped after {now - started:.0f} s; what was done is saved")
+                    return False
+                if now - saved > save_every:
+                    save()
+                    saved = time.monotonic()
+        return True
+
+    def _step(self) -> None:
+        progress, device = self.progress, self.x.device
+        began = time.perf_counter()
+        if self._ordered != progress.epoch:
+            self._start_epoch()
+        index = self._order[progress.step]
+        generator = generator_for(self.seed, progress.epoch, progress.step + 1, device=device)
+        view = self.augment((len(index), *self.x.shape[1:]), generator)
+        x_hat = view.forward(self.x[index])
+        loss = self.learner(x_hat, self.y[index], index, epoch=progress.epoch, view=view, generator=generator)
+        self.loss_sum += loss * len(index)
+        progress.step += 1
+        progress.forward += self.learner.passes[0] * len(index)
+        progress.backward += self.learner.passes[1] * len(index)
+        progress.seconds += time.perf_counter() - began
+        if progress.step == self.steps_an_epoch:
+            self._end_epoch()
+
+    def _start_epoch(self) -> None:
+        """Order the images of the current epoch, a function of seed and epoch, and set its learning rate."""
+        epoch = self.progress.epoch
+        generator = generator_for(self.seed, epoch, 0, device=self.x.device)
+        self._order = list(batches(len(self.x), self.batch_size, generator=generator))
+        self._ordered = epoch
+        if self.rate is not None:
+            for group in self.learner.optimizer.param_groups:
+                group["lr"] = self.rate(epoch)
+
+    def _end_epoch(self) -> None:
+        progress = self.progress
+        began = time.perf_counter()
+        record = {"epoch": progress.epoch, "loss": float(self.loss_sum) / len(self.x)}  # waits for the device
+        progress.seconds += time.perf_counter() - began
+        if not math.isfinite(record["loss"]):
+            raise FloatingPointError(f"the loss of epoch {progress.epoch} is {record['loss']}: the run diverged")
+        if self.monitor is not None:
+            began = time.perf_counter()
+            record |= self.monitor(self.learner.model)
+            progress.monitor_seconds += time.perf_counter() - began
+            progress.monitor_forward += self.monitor.passes[0]
+            progress.monitor_backward += self.monitor.passes[1]
+        progress.history.append(record)
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        self.loss_sum.zero_()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor that decides the rest of the run, by name."""
+        learner = self.learner
+        found = {f"model.{name}": value for name, value in learner.model.state_dict().items()}
+        found |= {f"learner.{name}": value for name, value in learner.state().items()}
+        for i, state in learner.optimizer.state_dict()["state"].items():
+            found |= {f"optimizer.{i}.{name}": value for name, value in state.items() if value is not None}
+        # for a reader's model with dropout: ours draw nothing from the global generators
+        found |= {"loss_sum": self.loss_sum, "rng.cpu": torch.get_rng_state()}
+        if self.x.device.type == "cuda":
+            found["rng.cuda"] = torch.cuda.get_rng_state(self.x.device)
+        return found
+
+    def load(self, tensors: dict[str, Tensor], progress: dict) -> None:
+        """Go on from what :meth:`tensors` and ``asdict(progress)`` gave."""
+        learner = self.learner
+        learner.model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
+        for name, value in learner.state().items():
+            value.copy_(tensors[f"learner.{name}"])
+        parameters = [p for group in learner.optimizer.param_groups for p in group["params"]]
+        optimizer = learner.optimizer.state_dict()
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                _, i, key = name.split(".")
+                # fused optimizers walk through memory: moments must lie in their parameter's own order
+                same = value.shape == parameters[int(i)].shape
+                kept = torch.empty_like(parameters[int(i)]).copy_(value) if same else value
+                optimizer["state"].setdefault(int(i), {})[key] = kept
+        learner.optimizer.load_state_dict(optimizer)
+        self.loss_sum.copy_(tensors["loss_sum"])
+        torch.set_rng_state(tensors["rng.cpu"].cpu())
+        if self.x.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["rng.cuda"].cpu(), self.x.device)
+        self.progress = Progress(**progress)
+
+
+def fit(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    adversary: Adversary,
+    optimizer: torch.optim.Optimizer,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    objective: Callable | None = None,
+    precision: str = "float32",
+    monitor: Monitor | None = None,
+) -> list[dict[str, float]]:
+    r"""Train any model on any tensors against ``adversary``, in place (Eqs. 5-6, section 2.2).
+
+    .. math:: \theta_{i+1} = \arg\min_\theta L(x + \delta_{i+1}, y, \theta), \quad
+        \delta_{i+1} = \arg\max_{\delta \in \Delta} I[C(x + \delta | \theta_i) \ne y]
+
+    Args:
+        model: any classifier, ``(B, C, H, W)`` in [0, 1] to ``(B, k)`` logits. x, y: ``(N, C, H, W)``, ``(N,)``.
+        adversary: as in :mod:`simadv.adversaries`. objective: default the mean of both cross-entropies.
+
+    Returns:
+        One record an epoch: ``epoch``, ``loss``, and what the monitor saw.
+    """
+    learner = Adversarial(model, optimizer, adversary, objective or CrossEntropy(), precision)
+    trainer = Trainer(learner, x, y, epochs=epochs, batch_size=batch_size, seed=seed, monitor=monitor)
+    trainer.run()
+    return trainer.progress.history
