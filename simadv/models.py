@@ -80,6 +80,7 @@ class MaxOfFour(torch.autograd.Function):
     def backward(ctx, gradient: Tensor) -> Tensor:
         r"""(B, C, H, W) -> (B, 4 C, H, W)."""
         h, largest = ctx.saved_tensors
+        gradient = gradient.contiguous()  # one copy now, or every product below walks through two orders at once
         out, hit = torch.empty_like(h), torch.empty_like(largest)
         parts, targets = h.chunk(4, 1), out.chunk(4, 1)
         for part, target in zip(parts[:3], targets[:3], strict=True):

@@ -208,8 +208,8 @@ class RunSpec:
         if self.reset in ("cycle", "random") and self.epochs % self.n2:
             into = self.epochs % self.n2
             return (
-                f"{self.epochs} epochs are no multiple of n2 = {self.n2}: training ends {into} epochs after a reset, with "
-                f"examples of at most {min(1, into / self.n1):.0%} of epsilon; expect little robustness soon after a reset"
+                f"{self.epochs} epochs are no multiple of n2 = {self.n2}: training ends {into} epochs after a reset, on "
+                f"at most {min(1, into / self.n1):.0%} of epsilon; soon after a reset there is little robustness"
             )
         return None
 

@@ -1,0 +1,152 @@
+"""The command line: ``python -m simadv plan | run | status | evaluate``."""
+
+import argparse
+import re
+import sys
+import time
+import warnings
+
+import torch
+
+from simadv import chapters, runs, store
+from simadv.checks import InputError
+from simadv.specs import CHOICES, DATASETS, METHODS, EvalSpec, RunSpec, run_spec
+
+UNITS = {"s": 1, "m": 60, "h": 3600}
+NUMBERS = {"epochs": int, "batch_size": int, "seed": int, "n2": int, "m": int, "images": int, "monitor_images": int}
+NUMBERS |= {"lr": float, "epsilon": float, "n1": float, "lambda_": float, "beta": float, "weight_decay": float}
+
+
+def seconds(text: str) -> float:
+    """Read ``90s``, ``9m`` or ``1.5h``."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if not found or float(found[1]) <= 0:
+        raise InputError(f"budget = {text!r} is not understood; write a number above 0 with s, m or h, as in 9m")
+    return float(found[1]) * UNITS[found[2]]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all four commands."""
+    top = argparse.ArgumentParser(prog="python -m simadv", description="Plan, train and measure the runs of the book.")
+    commands = top.add_subparsers(dest="command", required=True)
+    commands.add_parser("plan", help="list the runs that the chapters ask for and that are not done, with their cost")
+    commands.add_parser("status", help="list all runs that the chapters ask for: done, partial or missing")
+    run = commands.add_parser("run", help="train runs: those of the plan by id, all of it, or one of your own")
+    run.add_argument("ids", nargs="*", metavar="ID", help="ids (or their beginnings) as plan prints them")
+    run.add_argument("--all", action="store_true", help="everything that plan lists, in its order")
+    run.add_argument("--dataset", help=f"a run of your own: {', '.join(DATASETS)}")
+    run.add_argument("--method", help=f"a run of your own: {', '.join(METHODS)}")
+    for name, kind in NUMBERS.items():
+        run.add_argument(f"--{name.rstrip('_')}", dest=name, type=kind, help=argparse.SUPPRESS)
+    for name in set(CHOICES) - {"dataset", "method"}:
+        run.add_argument(f"--{name}", help=argparse.SUPPRESS)
+    run.add_argument("--budget", metavar="TIME", help="stop at a checkpoint before this time is out: 90s, 9m, 1.5h")
+    run.add_argument("--alone", action="store_true", help="your word that nothing else runs on the device")
+    measure = commands.add_parser("evaluate", help="measure a stored run's accuracy under an attack")
+    measure.add_argument("id", metavar="ID")
+    measure.add_argument("--attack", default="none", help="none, FGSM, BIM(10,40), Madry(20,50)x10 (default: none)")
+    measure.add_argument("--epsilon", type=float, help="default: the run's own")
+    measure.add_argument("--images", type=int, help="the first so many of the test set (default: all)")
+    measure.add_argument("--seed", type=int, default=0, help="of the random starts")
+    for command in (run, measure):
+        command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
+        command.add_argument("--threads", type=int, help="CPU threads of this process")
+    run.epilog = (
+        "Settings of a run of your own: --" + " --".join(sorted(n.rstrip("_") for n in {*NUMBERS, *CHOICES})) + "."
+    )
+    return top
+
+
+def listing(state_of: store.Store, *, todo: bool) -> None:
+    """Print the chapters' runs, one a line: state, id, gradient passes, seconds where done."""
+    for chapter, specs in chapters.asked().items():
+        states = {spec: state_of.state(spec) for spec in specs}
+        done = sum(state == "done" for state in states.values())
+        print(f"{chapter}: {done} of {len(states)} runs done")
+        for spec, state in states.items():
+            if todo and state == "done":
+                continue
+            forward, backward = (count / 1e6 for count in runs.passes(spec))
+            took = f"{state_of.find(spec).cost['seconds']:8.0f} s" if state == "done" else " " * 10
+            print(f"  {state:8}{took}  {forward:8.1f} M forward {backward:8.1f} M backward  {spec.id}")
+
+
+def wanted(arguments: argparse.Namespace, kept: store.Store) -> list[RunSpec]:
+    """Return the runs that ``run`` was asked for.
+
+    Raises:
+        InputError: nothing, or nothing known, was asked for.
+    """
+    planned = [spec for specs in chapters.asked().values() for spec in specs]
+    own = {name: getattr(arguments, name) for name in {*NUMBERS, *CHOICES}}
+    own = {name: value for name, value in own.items() if value is not None}
+    if own:
+        if arguments.ids or arguments.all or not {"dataset", "method"} <= own.keys():
+            raise InputError("a run of your own needs --dataset and --method, and goes with neither ids nor --all")
+        return [run_spec(**own)]
+    if arguments.all:
+        return [spec for spec in planned if kept.state(spec) != "done"]
+    if not arguments.ids:
+        raise InputError("nothing to run: give ids from plan, --all, or --dataset and --method")
+    chosen = []
+    for text in arguments.ids:
+        fitting = [spec for spec in planned if spec.id.startswith(text)]
+        if len(fitting) != 1:
+            raise InputError(f"id {text!r} fits {len(fitting)} planned runs; python -m simadv plan lists them")
+        chosen += fitting
+    return chosen
+
+
+def train(arguments: argparse.Namespace, kept: store.Store) -> None:
+    """Train what was asked for, one run after the other, until the budget is used up."""
+    limit = None if arguments.budget is None else time.monotonic() + seconds(arguments.budget)
+    runs.pick_device(arguments.device)
+    for spec in wanted(arguments, kept):
+        if limit is not None and time.monotonic() > limit:
+            raise runs.Unfinished(f"{spec.id}: time is up before it began")
+        done = runs.load_or_run(spec, store=kept, device=arguments.device, deadline=limit, alone=arguments.alone)
+        last = done.history[-1]
+        print(f"{spec.id}: done, {done.cost['seconds']:.0f} s, " + ", ".join(f"{k} {v:.4g}" for k, v in last.items()))
+
+
+def measure(arguments: argparse.Namespace, kept: store.Store) -> None:
+    """Measure a run and print its accuracy under both label conventions."""
+    run = kept.get(arguments.id)
+    spec = EvalSpec(attack=arguments.attack, epsilon=arguments.epsilon, images=arguments.images, seed=arguments.seed)
+    result = runs.evaluate(run, spec, store=kept, device=arguments.device)
+    shares = {labels: 100 * result[labels] / result["images"] for labels in ("true", "predicted")}
+    print(
+        f"{run.spec.id} under {spec.attack}: {shares['true']:.2f} % (true labels), "
+        f"{shares['predicted']:.2f} % (predicted labels), {result['images']} images"
+    )
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run a command and return its exit code: 0 done, 2 bad input, 3 time is up, 130 stopped by Ctrl-C."""
+    arguments = parser().parse_args(words)
+    # one line, without the place in the code that means nothing to who reads it
+    warnings.showwarning = lambda message, *rest, **more: print(f"warning: {message}", file=sys.stderr)
+    try:
+        kept = store.default()
+        if getattr(arguments, "threads", None) is not None:
+            if arguments.threads < 1:
+                raise InputError(f"threads = {arguments.threads} must be at least 1")
+            torch.set_num_threads(arguments.threads)
+        if arguments.command in ("plan", "status"):
+            listing(kept, todo=arguments.command == "plan")
+        else:
+            {"run": train, "evaluate": measure}[arguments.command](arguments, kept)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except runs.Unfinished as pause:
+        print(pause, file=sys.stderr)
+        return 3
+    except KeyboardInterrupt as stop:
+        print(stop, file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
