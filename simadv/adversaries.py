@@ -108,8 +108,12 @@ class SIM:
     - ``random``: as ``cycle``, but to a uniform random point of the ball instead of the image.
 
     Args:
-        x: the whole training set, ``(N, C, H, W)``. epsilon, n1: the step is epsilon / n1. n2: length of a cycle.
-        reset: a policy above. seed: of the phases. labels, projection, mode: as in :class:`simadv.attacks.Attack`.
+        x: the whole training set, ``(N, C, H, W)``.
+        epsilon, n1: the step is epsilon / n1.
+        n2: length of a cycle.
+        reset: a policy above.
+        seed: of the phases.
+        labels, projection, mode: as in :class:`simadv.attacks.Attack`.
 
     Raises:
         InputError: a name is not known or a number is out of range.

@@ -52,7 +52,8 @@ def accuracy(
     attacked twice.
 
     Args:
-        x, y: images ``(N, C, H, W)`` in [0, 1] and labels ``(N,)``. attack: its ``labels`` are not used.
+        x, y: images ``(N, C, H, W)`` in [0, 1] and labels ``(N,)``.
+        attack: its ``labels`` are not used.
         seed: of the random starts, which are the same under both conventions.
 
     Raises:

@@ -44,7 +44,9 @@ def sda(logits: Tensor, y: Tensor, centers: Tensor) -> Tensor:
         \mathrm{softplus}(\|C(x) - \phi_x\|_1 - \|C(x) - \phi_m\|_1)
 
     Args:
-        logits: ``(n, k)``, clean and adversarial together. y: ``(n,)``. centers: ``(k, k)``, row m is phi_m.
+        logits: ``(n, k)``, clean and adversarial together.
+        y: ``(n,)``.
+        centers: ``(k, k)``, row m is phi_m.
     """
     distance = torch.cdist(logits, centers, p=1)
     own = distance.gather(1, y[:, None])
@@ -90,8 +92,10 @@ class DomainAdaptation:
     r"""ATDA's objective: both cross-entropies, summed, + lambda (UDA + SDA) (section 3.1; Song et al. 2019).
 
     Args:
-        classes: number of classes, k. lambda_: weight of the domain adaptation, at least 0.
-        beta: step of the centres (0.1 in the paper). coral_form: ``scatter`` or ``cov``, see :func:`coral`.
+        classes: number of classes, k.
+        lambda_: weight of the domain adaptation, at least 0.
+        beta: step of the centres (0.1 in the paper).
+        coral_form: ``scatter`` or ``cov``, see :func:`coral`.
     """
 
     def __init__(self, classes: int, *, lambda_: float, beta: float, coral_form: str, device="cpu") -> None:

@@ -134,14 +134,20 @@ def rate_of(spec: RunSpec):
     return lambda epoch: spec.lr * 0.1 ** ((2 * epoch >= last) + (4 * epoch >= 3 * last))
 
 
+def passes_per_image(spec: RunSpec) -> tuple[int, int, int]:
+    """Return the forward passes, the backward passes, and how many of these reach the weights, of one data pass."""
+    forward, backward = (1 + (spec.labels == "predicted"), 1) if spec.method == "sim" else (0, 0)
+    if spec.attack is not None:
+        forward, backward = spec.attack.passes
+    updates = spec.m or (2 if forward else 1)
+    return forward + updates, backward + updates, updates
+
+
 def passes(spec: RunSpec) -> tuple[int, int]:
     """Return the forward and backward passes of a run's training, in images, without its monitor."""
     images = min(spec.images or TRAINING_IMAGES[spec.dataset], TRAINING_IMAGES[spec.dataset])
-    forward, backward = (1, 1) if spec.method == "sim" else spec.attack.passes if spec.attack else (0, 0)
-    if spec.method == "sim" and spec.labels == "predicted":
-        forward += 1
-    halves = spec.m or (2 if forward else 1)
-    return tuple((count + halves) * images * spec.passes_over_data for count in (forward, backward))
+    forward, backward, _ = passes_per_image(spec)
+    return forward * images * spec.passes_over_data, backward * images * spec.passes_over_data
 
 
 def load_or_run(
@@ -156,7 +162,8 @@ def load_or_run(
     """Return the stored run of ``spec``; else go on from its checkpoint, or train it, and store it.
 
     Args:
-        deadline: as :func:`time.monotonic` counts. save_every: seconds between checkpoints.
+        deadline: as :func:`time.monotonic` counts.
+        save_every: seconds between checkpoints.
         alone: the caller's word that nothing else ran on the device, kept with the seconds.
 
     Raises:

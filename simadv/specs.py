@@ -153,7 +153,7 @@ class RunSpec:
 
     @property
     def id(self) -> str:
-        """A readable name that ends in a hash of the whole spec: ``mnist/sim-10-20-lr1e-4-s0-3f9c12``."""
+        """A readable name that ends in a hash of the whole spec, as ``mnist/sim-10-20-lr1e-4-s0-3f9c12``."""
         parts = [self.method, *(f"{value:g}" for value in (self.n1, self.n2, self.m) if value is not None)]
         if self.reset not in (None, "cycle"):
             parts.append(self.reset)
@@ -166,7 +166,7 @@ class RunSpec:
 
     @property
     def title(self) -> str:
-        """The method as the paper writes it: ``SIM(10,20)-Adv``."""
+        """The method as the paper writes it, ``SIM(10,20)-Adv``."""
         steps = f"({self.n1:g},{self.n2})" if self.n1 is not None else ""
         return {
             "vanilla": "Vanilla",
@@ -182,7 +182,7 @@ class RunSpec:
 
     @property
     def passes_over_data(self) -> int:
-        """Epochs as the loop counts them: Free-Adv replays each batch m times and so has m times fewer."""
+        """Epochs as the loop counts them; Free-Adv replays each batch m times and so has m times fewer."""
         return self.epochs if self.m is None else max(1, round(self.epochs / self.m))
 
     @property
@@ -208,8 +208,8 @@ class RunSpec:
         if self.reset in ("cycle", "random") and self.epochs % self.n2:
             into = self.epochs % self.n2
             return (
-                f"{self.epochs} epochs are no multiple of n2 = {self.n2}: training ends {into} epochs after a reset, on "
-                f"at most {min(1, into / self.n1):.0%} of epsilon; soon after a reset there is little robustness"
+                f"{self.epochs} epochs are no multiple of n2 = {self.n2}: training ends {into} epochs after a reset "
+                f"at {min(1, into / self.n1):.0%} of epsilon or less; soon after a reset there is little robustness"
             )
         return None
 
@@ -242,8 +242,10 @@ class EvalSpec:
     """Everything that decides an evaluation of a trained model: accuracy (Eq. 17) under both label conventions.
 
     Args:
-        attack: in the paper's notation, or ``none`` for clean images. epsilon: None for the run's own.
-        images: the first so many of the test set; None: all. seed: of the random starts.
+        attack: in the paper's notation, or ``none`` for clean images.
+        epsilon: None for the run's own.
+        images: the first so many of the test set; None: all.
+        seed: of the random starts.
     """
 
     attack: str
@@ -266,7 +268,7 @@ class EvalSpec:
 
     @property
     def id(self) -> str:
-        """A readable name that ends in a hash: ``bim-10-40-1a2b3c``."""
+        """A readable name that ends in a hash, as ``bim-10-40-1a2b3c``."""
         words = self.attack.lower().replace("+", "").replace("(", "-").replace(",", "-").replace(")", "")
         return f"{words}-{short_hash(asdict(self))}"
 

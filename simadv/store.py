@@ -83,7 +83,8 @@ class Run:
         history: one record an epoch: ``epoch``, ``loss``, and the monitor's ``clean`` and ``robust`` in percent.
         cost: ``seconds`` and ``monitor_seconds``; ``forward``, ``backward`` and the monitor's passes, in images.
         provenance: commit, versions, device, threads, date, and whether the device was the run's own.
-        weights: SHA-256 of ``weights.safetensors``. folder: where the run lies.
+        weights: SHA-256 of ``weights.safetensors``.
+        folder: where the run lies.
     """
 
     spec: RunSpec

@@ -46,8 +46,10 @@ class Adversarial:
     r"""One update on a batch and its examples: every method of the paper but Free-Adv.
 
     Args:
-        adversary: makes the examples (Eq. 5). objective: ``(model, x_hat, x_tilde, y) -> scalar`` (Eq. 6).
-        optimizer: updates the model's parameters. precision: ``float32`` or ``bf16`` (autocast).
+        adversary: makes the examples (Eq. 5).
+        objective: ``(model, x_hat, x_tilde, y) -> scalar`` (Eq. 6).
+        optimizer: updates the model's parameters.
+        precision: ``float32`` or ``bf16`` (autocast).
     """
 
     def __init__(
@@ -197,10 +199,13 @@ class Trainer:
     """Repeat a learner over shuffled batches; stop, save and resume at any step.
 
     Args:
-        learner: the update of a batch. x, y: the training set on its device, ``(N, C, H, W)`` and ``(N,)``.
-        epochs: passes over the data. batch_size: images a step (the last batch of an epoch may be shorter).
+        learner: the update of a batch.
+        x, y: the training set on its device, ``(N, C, H, W)`` and ``(N,)``.
+        epochs: passes over the data.
+        batch_size: images a step (the last batch of an epoch may be shorter).
         seed: of the order of the images, the augmentation and the attacks' random starts.
-        rate: learning rate of an epoch. augment: makes the view of a batch, ``(shape, generator) -> View``.
+        rate: learning rate of an epoch.
+        augment: makes the view of a batch, ``(shape, generator) -> View``.
         monitor: called after each epoch; costs counted apart.
     """
 
@@ -246,7 +251,8 @@ class Trainer:
 
         Args:
             save: called at a step's end, every ``save_every`` seconds and before stopping.
-            deadline: as :func:`time.monotonic` counts. label: of the progress bar (none where output is captured).
+            deadline: as :func:`time.monotonic` counts.
+            label: of the progress bar (none where output is captured).
 
         Raises:
             KeyboardInterrupt: Ctrl-C or SIGTERM came; what was done is saved.
@@ -378,11 +384,13 @@ def fit(
         \delta_{i+1} = \arg\max_{\delta \in \Delta} I[C(x + \delta | \theta_i) \ne y]
 
     Args:
-        model: any classifier, ``(B, C, H, W)`` in [0, 1] to ``(B, k)`` logits. x, y: ``(N, C, H, W)``, ``(N,)``.
-        adversary: as in :mod:`simadv.adversaries`. objective: default the mean of both cross-entropies.
+        model: any classifier, ``(B, C, H, W)`` in [0, 1] to ``(B, k)`` logits.
+        x, y: ``(N, C, H, W)``, ``(N,)``.
+        adversary: as in :mod:`simadv.adversaries`.
+        objective: default the mean of both cross-entropies.
 
     Returns:
-        One record an epoch: ``epoch``, ``loss``, and what the monitor saw.
+        A list of one record an epoch with ``epoch``, ``loss`` and what the monitor saw.
     """
     learner = Adversarial(model, optimizer, adversary, objective or CrossEntropy(), precision)
     trainer = Trainer(learner, x, y, epochs=epochs, batch_size=batch_size, seed=seed, monitor=monitor)

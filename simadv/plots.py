@@ -1,0 +1,65 @@
+r"""Arrays and tables in, axes out: the figures of the book in one style. Knows no model and no disk."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# colours that stay apart for colour-blind readers and in print, one for each attack and policy
+COLOURS = sns.color_palette("colorblind")
+ATTACK_COLOURS = {"Original": COLOURS[7], "FGSM": COLOURS[1], "BIM": COLOURS[0], "Madry": COLOURS[2]}
+
+
+def style() -> None:
+    """Set the style of every figure of the book: white ground (it shows on dark pages too), twice the size."""
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.9)
+    plt.rcParams |= {"figure.dpi": 100, "savefig.dpi": 200, "figure.facecolor": "white", "legend.frameon": False}
+
+
+def colour(attack: str) -> tuple:
+    """Return the colour of an attack whatever its n1 and n2."""
+    return ATTACK_COLOURS[attack.split("(")[0]]
+
+
+def accuracy_dots(frame: pd.DataFrame, *, title: str) -> Figure:
+    """Draw Table 3 of one data set: a dot for ours with its 95 % interval, a ring for the paper's number.
+
+    Args:
+        frame: rows of :func:`simadv.chapters.accuracies` of one data set that were run.
+    """
+    names = [f"{row.title}, rate {row.lr:g}" for row in frame.itertuples()]
+    rows = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    attacks = list(dict.fromkeys(frame.attack))
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.42 * len(rows)), layout="constrained")
+    for i, attack in enumerate(attacks):
+        part = frame[frame.attack == attack]
+        # attacks of one model stand a little apart, so that none hides another
+        at = [rows[f"{row.title}, rate {row.lr:g}"] + 0.18 * (i - (len(attacks) - 1) / 2) for row in part.itertuples()]
+        error = [part.true - part.low, part.high - part.true]
+        axes.errorbar(part.true, at, xerr=error, fmt="o", ms=5, color=colour(attack), label=attack, capsize=2, lw=1)
+        axes.plot(part.paper, at, "o", ms=9, mfc="none", mec=colour(attack), mew=1.2, ls="none")
+    axes.plot([], [], "o", ms=9, mfc="none", mec="black", ls="none", label="the paper's number")
+    axes.set(yticks=range(len(rows)), yticklabels=list(rows), xlim=(-3, 103), xlabel="test accuracy (%)", title=title)
+    axes.invert_yaxis()
+    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.9 / len(rows)), ncols=len(attacks) + 1)
+    sns.despine(figure, left=True)
+    return figure
+
+
+def robustness_by_epoch(curves: dict[str, pd.DataFrame], *, resets: list[int], attack: str, title: str) -> Axes:
+    """Draw robust accuracy after each epoch, a line a run, with the epochs in which ``cycle`` resets.
+
+    Args:
+        curves: label to a frame with ``epoch`` and ``robust`` (percent).
+        resets: epochs marked by vertical lines.
+    """
+    figure, axes = plt.subplots(figsize=(8, 3.8), layout="constrained")
+    for i, (label, curve) in enumerate(curves.items()):
+        axes.plot(curve.epoch + 1, curve.robust, marker="os^D"[i % 4], ms=3.5, lw=1.4, color=COLOURS[i], label=label)
+    for i, epoch in enumerate(resets):
+        axes.axvline(epoch + 0.5, color="grey", ls=":", lw=1, label=None if i else "reset of the cycle")
+    axes.set(xlabel="epochs trained", ylabel=f"accuracy under {attack} (%)", ylim=(-3, 103), title=title)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    sns.despine(figure)
+    return axes

@@ -1,0 +1,273 @@
+r"""Stored results as tables beside the paper's numbers, and what they say: the numbers of every chapter."""
+
+import hashlib
+
+import pandas as pd
+from scipy.stats import binomtest
+
+from simadv import paper
+from simadv.chapters import evaluations
+from simadv.runs import passes_per_image
+from simadv.specs import DATASETS, RunSpec
+from simadv.store import Run, Store, default
+
+NOT_RUN = "not run"
+Found = list[tuple[RunSpec, Run | None]]
+
+
+def run_card(found: Found) -> pd.Series:
+    """Return where the numbers of a chapter come from: how many runs there are, their devices, versions, dates."""
+    runs = [run for _, run in found if run is not None]
+
+    def of_all(name: str) -> str:
+        return ", ".join(sorted({str(run.provenance[name]) for run in runs})) or "-"
+
+    card = {"runs stored": f"{len(runs)} of {len(found)}", "seeds": ", ".join(sorted({str(s.seed) for s, _ in found}))}
+    card |= {"training, hours in all": f"{sum(run.cost['seconds'] for run in runs) / 3600:.2f}"}
+    card |= {name: of_all(name) for name in ("device", "threads", "torch", "date")}
+    card["commit"] = ", ".join(sorted({run.provenance["commit"][:10] for run in runs})) or "-"
+    return pd.Series(card, name="run card").to_frame()
+
+
+def accuracies(found: Found, *, store: Store | None = None) -> pd.DataFrame:
+    """Return one row a run and attack: what was measured, its 95 % interval, and the paper's number.
+
+    Columns: ``dataset, method, title, lr, attack, images, true, predicted, low, high, paper, run``; accuracies in
+    percent, NaN where not run; ``low, high`` is the Wilson interval of ``true``: the spread of the test set alone.
+    """
+    store, rows = store or default(), []
+    for spec, run in found:
+        for measure in evaluations(spec.dataset):
+            result = store.evaluation(run, measure) if run else None
+            row = {"dataset": spec.dataset, "method": spec.method, "title": spec.title, "lr": spec.lr}
+            row |= {"attack": "Original" if measure.attack == "none" else measure.attack, "run": spec.id}
+            row["paper"] = paper_value(spec, row["attack"])
+            if result is not None:
+                interval = binomtest(result["true"], result["images"]).proportion_ci(method="wilson")
+                row |= {"images": result["images"], "low": 100 * interval.low, "high": 100 * interval.high}
+                row |= {name: 100 * result[name] / result["images"] for name in ("true", "predicted")}
+            rows.append(row)
+    columns = [
+        "dataset",
+        "method",
+        "title",
+        "lr",
+        "attack",
+        "images",
+        "true",
+        "predicted",
+        "low",
+        "high",
+        "paper",
+        "run",
+    ]
+    frame = pd.DataFrame(rows).reindex(columns=columns)
+    numbers = ["lr", "images", "true", "predicted", "low", "high", "paper"]
+    return frame.astype(dict.fromkeys(numbers, float))
+
+
+def paper_value(spec: RunSpec, attack: str) -> float | None:
+    """Return Table 3's accuracy for a run of one of the paper's methods, or None where it has no such row."""
+    if spec.reset == "staggered":
+        return None
+    return paper.TABLE3.get(spec.dataset, {}).get(attack, {}).get(spec.method)
+
+
+def settings_compared() -> pd.DataFrame:
+    """Return Table 2: the paper's settings, ours, and why they differ."""
+    rows = [
+        ("epsilon", "0.3, 0.2, 8/255", ", ".join(f"{DATASETS[d]['epsilon']:.4g}" for d in paper.DATASETS), "the same"),
+        (
+            "network",
+            "LeNet; ResNet",
+            "LeNet-5 (61,706 weights); ResNet-20",
+            "sizes not stated; Table 5 fits these best",
+        ),
+        ("epochs", "not stated", "60, 80, 200", "Table 5's totals are whole multiples of these"),
+        ("optimiser", "learning rate 1e-3 or 1e-4", "Adam, both rates; CIFAR10: SGD 0.1", "optimiser not stated"),
+        ("batch", "not stated", "128; ATDA 32", "ATDA as its authors run it"),
+        ("loss", "original and adversarial examples", "mean of both halves", "as CleverHans' own training does"),
+        (
+            "labels in attacks",
+            "ground truth (Eqs. 1-4)",
+            "true; predicted beside it",
+            "CleverHans' default is predicted",
+        ),
+        (
+            "projection",
+            "none printed (Eq. 3)",
+            "onto the epsilon-ball",
+            "as CleverHans does; else n2 > n1 leaves the ball",
+        ),
+        ("epoch reported", '"best performance"', "the last", "nothing is selected on the test set"),
+        ("platform", "CleverHans, RTX 2070", "PyTorch, see the run card", "CleverHans 2.1 needs TensorFlow 1"),
+    ]
+    return pd.DataFrame(rows, columns=["setting", "the paper", "this book", "why"]).set_index("setting")
+
+
+def table3(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return Table 3 of one data set as text: the paper's row of each method, then ours at each rate."""
+    lines = []
+    for title, rows in frame[frame.dataset == dataset].groupby("title", sort=False):
+        printed = rows.drop_duplicates("attack").set_index("attack").paper
+        if printed.notna().any():
+            lines.append({"method": title, "source": "paper"} | {a: f"{v:.2f}" for a, v in printed.items()})
+        for lr, ours in rows.groupby("lr", sort=False):
+            cells = {r.attack: f"{r.true:.2f}" if pd.notna(r.true) else NOT_RUN for r in ours.itertuples()}
+            lines.append({"method": title, "source": f"ours, rate {lr:g}"} | cells)
+    return pd.DataFrame(lines).set_index(["method", "source"])
+
+
+def labels_compared(frame: pd.DataFrame, dataset: str, attack: str) -> pd.DataFrame:
+    """Return accuracy under true and predicted labels side by side, with the clean error and the paper's number."""
+    part = frame[(frame.dataset == dataset) & frame.true.notna()]
+    clean = part[part.attack == "Original"].set_index("run").true
+    rows = part[part.attack == attack]
+    table = pd.DataFrame({"method": rows.title, "rate": rows.lr.map("{:g}".format)})
+    table["clean error"] = 100 - rows.run.map(clean)
+    table["true labels"], table["predicted labels"] = rows.true, rows.predicted
+    table["gain"] = rows.predicted - rows.true
+    table["gain / clean error"] = table["gain"] / table["clean error"]
+    table["paper"] = rows.paper.map(lambda value: "-" if pd.isna(value) else f"{value:.2f}")
+    return table.set_index(["method", "rate"]).round(2)
+
+
+def curves(found: Found, *, method: str, lr: float) -> dict[str, pd.DataFrame]:
+    """Return what the monitor saw of each stored run of ``method``: a frame with ``epoch, clean, robust``."""
+    runs = [run for spec, run in found if run and spec.method == method and spec.lr == lr and spec.monitor]
+    several = len({run.spec.dataset for run in runs}) > 1
+    return {(f"{r.spec.dataset}: " if several else "") + r.spec.title: pd.DataFrame(r.history) for r in runs}
+
+
+def curve_facts(lines: dict[str, pd.DataFrame], *, epochs: tuple[int, ...], since: int) -> pd.DataFrame:
+    """Return robust accuracy (%) after chosen epochs, the lowest from epoch index ``since`` on, and the data's hash."""
+    rows = {}
+    for label, line in lines.items():
+        seen = line.set_index(line.epoch + 1).robust
+        late = line[line.epoch >= since].robust
+        rows[label] = {f"epoch {e}": f"{seen[e]:.1f}" if e in seen else "-" for e in epochs}
+        rows[label][f"lowest from {since + 1} on"] = f"{late.min():.1f}" if len(late) else "-"
+        # the picture is not compared when the chapter is tested; its data are
+        rows[label]["data"] = hashlib.sha256(line.to_csv(index=False).encode()).hexdigest()[:8]
+    return pd.DataFrame(rows).T
+
+
+def costs(found: Found) -> pd.DataFrame:
+    """Return what an epoch costs: gradient passes an image, their ratio to SIM-Adv's, and both beside Table 5.
+
+    One F is a forward pass; a backward pass to the input costs 1 F, and reaching the weights 1 F more.
+    Seconds are those stored with the runs, and say little where the device was shared.
+    """
+    rows = {}
+    for spec, run in found:
+        row = rows.setdefault(
+            (spec.dataset, spec.title), {"F": sum(passes_per_image(spec)), "seconds": [], "alone": []}
+        )
+        row["F"] = sum(passes_per_image(spec)) * spec.passes_over_data / spec.epochs
+        row["paper"] = None if spec.reset == "staggered" else paper.TABLE5.get(spec.method, {}).get(spec.dataset)
+        if run is not None:
+            row["seconds"].append(run.cost["seconds"] / spec.epochs)
+            row["alone"].append(run.provenance["alone"])
+    table = pd.DataFrame(rows).T.rename_axis(["dataset", "method"])
+    sim = {dataset: row for (dataset, title), row in rows.items() if title.startswith("SIM") and title.endswith("Adv")}
+    table["F / SIM's F"] = [row["F"] / sim[d]["F"] if d in sim else None for (d, _), row in rows.items()]
+    shown = pd.DataFrame(index=table.index)
+    shown["F an image and epoch"] = [f"{row['F']:.1f}" for row in rows.values()]
+    shown["of SIM's"] = [f"{value:.2f}" if pd.notna(value) else "-" for value in table["F / SIM's F"]]
+    shown["seconds an epoch, ours"] = [
+        " / ".join(f"{s:.1f}{'' if a else ' (shared)'}" for s, a in zip(row["seconds"], row["alone"], strict=True))
+        or NOT_RUN
+        for row in rows.values()
+    ]
+    shown["seconds in all, the paper"] = [
+        "-" if row["paper"] is None else f"{row['paper']:.2f}" for row in rows.values()
+    ]
+    shown["of SIM's, the paper"] = [
+        f"{row['paper'] / sim[d]['paper']:.2f}" if row["paper"] and d in sim and sim[d]["paper"] else "-"
+        for (d, _), row in rows.items()
+    ]
+    return shown
+
+
+def claims(frame: pd.DataFrame, dataset: str, *, within: float = 5.0) -> pd.DataFrame:
+    """Return section 6.2's claims as differences in points that must be above 0, ours beside the paper's, judged.
+
+    Ours are under true labels, each method at the better of its rates, except where the claim is about the rate.
+    """
+    rows = frame[(frame.dataset == dataset) & ~frame.title.str.contains("staggered")]
+    bim = next((name for name in rows.attack.unique() if name.startswith("BIM")), None)
+
+    def ours(method: str, attack: str, lr: float | None = None) -> float:
+        part = rows[(rows.method == method) & (rows.attack == attack) & ((rows.lr == lr) | (lr is None))]
+        return part.true.max() if part.true.notna().any() else float("nan")
+
+    def printed(method: str, attack: str) -> float:
+        return paper.TABLE3.get(dataset, {}).get(attack, {}).get(method, float("nan"))
+
+    rates = paper.TABLE4.get(dataset, {})
+    tested = [
+        (f"{title}: FGSM - {bim} (falls to iterated examples)", *[of(m, "FGSM") - of(m, bim) for of in (ours, printed)])
+        for m, title in (("free", "Free-Adv"), ("atda", "ATDA"))
+    ]
+    tested += [
+        (f"SIM-Adv - {title} under {bim}", *[of("sim", bim) - of(m, bim) for of in (ours, printed)])
+        for m, title in (("vanilla", "Vanilla"), ("free", "Free-Adv"), ("atda", "ATDA"))
+    ]
+    tested += [
+        (f"4 - ({title} - SIM-Adv) under {bim}", *[4 - of(m, bim) + of("sim", bim) for of in (ours, printed)])
+        for m, title in (("bim", "BIM-Adv"), ("madry", "Madry-Adv"))
+    ]
+    if rates:
+        gain = ours("sim", bim, 1e-4) - ours("sim", bim, 1e-3)
+        tested.append((f"SIM-Adv: rate 1e-4 - rate 1e-3 under {bim}", gain, rates[1e-4][bim] - rates[1e-3][bim]))
+    table = pd.DataFrame(tested, columns=["claim (points, above 0)", "ours", "paper"]).set_index(
+        "claim (points, above 0)"
+    )
+    table["verdict"] = [verdict(row.ours, row.paper, within=within) for row in table.itertuples()]
+    return table.round(2)
+
+
+def verdict(ours: float, printed: float, *, within: float) -> str:
+    """Judge the claim that a difference is above 0 by its sign, and by whether it is near the paper's (points)."""
+    if pd.isna(ours):
+        return "not tested"
+    if ours <= 0:
+        return "does not hold"
+    return "holds" if abs(ours - printed) <= within else "holds in direction"
+
+
+def findings(frame: pd.DataFrame, lines: dict[str, pd.DataFrame], dataset: str) -> str:
+    """Return what the chapter found in five sentences of Markdown, every number from the store."""
+    rows = frame[(frame.dataset == dataset) & frame.true.notna()].set_index(["title", "lr", "attack"])
+    bim = next((name for name in rows.index.get_level_values("attack").unique() if name.startswith("BIM")), None)
+    if bim is None:
+        return f"Nothing was run on {dataset} yet, so nothing was found."
+    iterated = rows.xs(bim, level="attack")
+    sim = iterated[(iterated.method == "sim") & ~iterated.index.get_level_values("title").str.contains("staggered")]
+    weak = iterated[iterated.method.isin(["vanilla", "fgsm", "free", "atda"])]
+    inflated = iterated.predicted - iterated.true
+    said = []
+    if len(sim):
+        best = sim.true.idxmax()
+        at = sim.loc[best]
+        text = f"SIM-Adv at rate {best[1]:g} classifies {at.true:.2f} % correctly under {bim} with true labels"
+        text += f" (95 % interval of the test set {at.low:.2f} to {at.high:.2f}; one seed)"
+        said.append(text + ("." if pd.isna(at.paper) else f"; the paper reports {at.paper:.2f} %."))
+    if len(weak):
+        names = ", ".join(f"{title} at {lr:g}: {row.true:.2f} %" for (title, lr), row in weak.iterrows())
+        said.append(f"The single-step methods under the same attack: {names}.")
+    said.append(
+        f"Attacking the predicted instead of the true label raises these figures by up to {inflated.max():.2f} points "
+        f"({inflated.idxmax()[0]}), without any change to a model."
+    )
+    for label, line in lines.items():
+        late = line[line.epoch >= 24].robust
+        if len(late):
+            said.append(
+                f"{label}, watched after each epoch, ends at {line.robust.iloc[-1]:.1f} % and had {late.min():.1f} % "
+                f"in its worst epoch from the 25th on: the figure above depends on when training stops."
+            )
+    missing = frame[(frame.dataset == dataset) & frame.true.isna()].drop_duplicates("run")
+    names = ", ".join(f"{title} at {lr:g}" for title, lr in zip(missing.title, missing.lr, strict=True))
+    said.append(f"Not run yet: {names}." if names else "Every run of this table was made.")
+    return "\n".join(f"{i}. {sentence}" for i, sentence in enumerate(said, 1))

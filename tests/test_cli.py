@@ -1,0 +1,383 @@
+"""The command line as a reader meets it: what it prints, when it stops, and how it refuses."""
+
+import os
+import pty
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision.datasets
+
+from simadv import __main__ as command
+from simadv import chapters, runs, store
+from simadv.checks import InputError
+from simadv.specs import run_spec
+from simadv.store import Store
+
+ROOT = Path(__file__).resolve().parents[1]
+SPEC = run_spec("digits", "sim", epochs=2, n1=10, n2=2, images=64, monitor_images=20)
+OWN = ["run", "--dataset", "digits", "--method", "sim", "--epochs", "2", "--n2", "2", "--n1", "10"]
+OWN += ["--images", "64", "--monitor_images", "20", "--device", "cpu", "--threads", "1"]
+BAR = ("\r", "%|", "it/s", "step/s", "?step")
+
+
+def tree(root: Path) -> dict[str, bytes | None]:
+    """Return everything under ``root``: the bytes of each file, None for a folder."""
+    return {str(path.relative_to(root)): path.read_bytes() if path.is_file() else None for path in root.rglob("*")}
+
+
+def environment(home: Path) -> dict[str, str]:
+    return os.environ | {"SIMADV_STORE": str(home / "runs"), "SIMADV_DATA": str(home / "data"), "PYTHONPATH": str(ROOT)}
+
+
+def process(home: Path, *words: str, program=("-m", "simadv"), **options) -> subprocess.Popen:
+    """Start ``python -m simadv`` away from the project, with a store and data of its own."""
+    home.mkdir(exist_ok=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
+    return subprocess.Popen([sys.executable, *program, *words], cwd=home, env=environment(home), **pipes)
+
+
+def finish(started: subprocess.Popen, word: str | None = None) -> tuple[int, str, str]:
+    """Return exit code, stdout and stderr."""
+    out, err = started.communicate(word, timeout=120)
+    return started.returncode, out, err
+
+
+@pytest.fixture(scope="session")
+def straight(tmp_path_factory) -> tuple[Path, tuple[int, str, str]]:
+    """A run that nothing disturbed, and what it printed. Read only."""
+    home = tmp_path_factory.mktemp("straight")
+    return home, finish(process(home, *OWN))
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """A folder whose ``runs`` is the only store, and where no data are."""
+    monkeypatch.setenv("SIMADV_STORE", str(tmp_path / "runs"))
+    monkeypatch.setenv("SIMADV_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(store, "PUBLISHED", tmp_path / "published")
+    (tmp_path / "data").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def kept(home, straight) -> Store:
+    """That store with one finished run in it."""
+    shutil.copytree(straight[0] / "runs", home / "runs")
+    return Store(home / "runs")
+
+
+@pytest.fixture
+def cli(capsys):
+    """Call a command within this process."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        try:
+            code = command.main(list(words))
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def weights(root: Path) -> bytes:
+    return (root / SPEC.id / "weights.safetensors").read_bytes()
+
+
+# --- run
+
+
+def test_a_run_says_in_one_line_what_came_out_and_is_quiet_when_captured(straight):
+    home, (code, out, err) = straight
+    assert (code, err) == (0, "")
+    (line,) = out.splitlines()
+    assert line.startswith(f"{SPEC.id}: done, ")
+    last = Store(home / "runs").get(SPEC.id).history[-1]
+    assert line.endswith(f"loss {last['loss']:.4g}, clean {last['clean']:.4g}, robust {last['robust']:.4g}")
+    assert not [frame for frame in BAR if frame in out + err]
+
+
+def test_a_run_writes_its_own_store_and_nothing_else(straight):
+    home, _ = straight
+    files = {name for name, content in tree(home).items() if content is not None}
+    assert files - {f"runs/{SPEC.id}/run.lock"} == {f"runs/{SPEC.id}/run.json", f"runs/{SPEC.id}/weights.safetensors"}
+
+
+def test_a_run_that_is_stored_is_not_trained_again(kept, cli, monkeypatch, straight):
+    monkeypatch.setattr(runs, "trainer_of", None)
+    before = tree(kept.roots[0])
+    assert cli(*OWN) == (0, straight[1][1], "")
+    assert tree(kept.roots[0]) == before
+
+
+def test_a_budget_stops_at_a_checkpoint_and_the_run_goes_on_to_the_same_bits(straight, home, cli):
+    screen, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 120))
+    started = process(home, *OWN, "--budget", "1s", stderr=terminal)
+    os.close(terminal)
+    code, out, _ = finish(started)
+    shown = os.read(screen, 65536).decode()
+    os.close(screen)
+    assert (code, out) == (3, "")
+    assert f"{SPEC.id}: time is up at epoch 0, step 1; it is saved, run it again" in shown
+    assert f"{SPEC.id}:  25%|" in shown  # on a terminal there is a bar, a quarter of it full
+    assert Store(home / "runs").state(SPEC) == "partial"
+
+    assert cli(*OWN)[0] == 0
+    assert weights(home / "runs") == weights(straight[0] / "runs")
+    ours, theirs = (Store(root / "runs").get(SPEC.id) for root in (home, straight[0]))
+    assert ours.history == theirs.history
+    assert not Store(home / "runs").checkpoint(SPEC).exists()
+
+
+def test_a_budget_that_is_enough_changes_nothing(straight, home, cli):
+    assert cli(*OWN, "--budget", "1h")[0] == 0
+    assert weights(home / "runs") == weights(straight[0] / "runs")
+
+
+# tells when the first step is done, and waits for a word before the next
+TELLING = """
+import sys
+from simadv import __main__, training
+step = training.Trainer._step
+def telling(self):
+    step(self)
+    if self.progress.step == 1 and self.progress.epoch == 0:
+        print("stepped", flush=True)
+        sys.stdin.readline()
+training.Trainer._step = telling
+sys.exit(__main__.main(sys.argv[1:]))
+"""
+
+
+def test_a_run_stopped_by_ctrl_c_is_saved_and_goes_on_to_the_same_bits(straight, home, cli):
+    started = process(home, *OWN, program=("-c", TELLING))
+    assert started.stdout.readline() == "stepped\n"
+    started.send_signal(signal.SIGINT)
+    code, out, err = finish(started, "\n")
+    assert (code, out) == (130, "")
+    (line,) = err.splitlines()
+    assert line.endswith("what was done is saved")
+    assert Store(home / "runs").state(SPEC) == "partial"
+
+    assert cli(*OWN)[0] == 0
+    assert weights(home / "runs") == weights(straight[0] / "runs")
+
+
+def test_a_caution_is_one_line_and_the_run_goes_on(home, cli):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")  # as outside of a test: shown, not raised
+        code, out, err = cli(*OWN, "--n2", "5", "--images", "8")
+    assert code == 0
+    (line,) = err.splitlines()
+    assert line.startswith("warning: digits/sim-10-5-e2-lr1e-3-s0-")
+    assert "2 epochs are no multiple of n2 = 5" in line
+    assert len(out.splitlines()) == 1
+
+
+def test_settings_reach_the_run(home, cli):
+    words = {"--lambda": "0.5", "--beta": "0.2", "--coral": "cov", "--labels": "predicted", "--projection": "literal"}
+    words |= {"--mode": "train", "--epochs": "1", "--images": "8", "--batch_size": "8", "--seed": "3", "--lr": "1e-2"}
+    words |= {"--epsilon": "0.1", "--monitor_images": "20", "--precision": "float32", "--model": "lenet"}
+    words |= {"--optimizer": "sgd", "--weight_decay": "1e-4", "--schedule": "steps", "--augment": "pad-crop-flip"}
+    given = [word for pair in words.items() for word in pair]
+    assert cli("run", "--dataset", "digits", "--method", "atda", *given, "--alone", "--threads", "1")[0] == 0
+    values = {name.strip("-"): value for name, value in words.items()}
+    values["lambda_"] = values.pop("lambda")
+    whole = {"epochs", "images", "batch_size", "seed", "monitor_images"}
+    real = {"lambda_", "beta", "lr", "epsilon", "weight_decay"}
+    values = {k: int(v) if k in whole else float(v) if k in real else v for k, v in values.items()}
+    run = Store(home / "runs").find(run_spec("digits", "atda", **values))
+    assert run.provenance["alone"] is True
+
+
+def test_every_setting_of_a_spec_has_an_option(capsys):
+    with pytest.raises(SystemExit):
+        command.parser().parse_args(["run", "--help"])
+    text = capsys.readouterr().out
+    for name in vars(SPEC).keys() - {"semantics", "monitor"}:
+        assert f"--{name.rstrip('_')}" in text
+
+
+# --- plan and status
+
+
+def test_plan_lists_what_is_to_do_and_status_all_of_it(home, cli):
+    specs = chapters.asked()["06_evaluation"]
+    for word in ("plan", "status"):
+        code, out, err = cli(word)
+        assert (code, err) == (0, "")
+        head, *lines = out.splitlines()
+        assert head == f"06_evaluation: 0 of {len(specs)} runs done"
+        assert [line.split()[-1] for line in lines] == [spec.id for spec in specs]
+        assert {line.split()[0] for line in lines} == {"missing"}
+    by_hand = run_spec("mnist", "sim", lr=1e-4)
+    (line,) = [line for line in lines if line.endswith(by_hand.id)]
+    assert line.split()[1:] == ["10.8", "M", "forward", "10.8", "M", "backward", by_hand.id]
+    assert not (home / "runs").exists()
+
+
+def test_what_is_done_leaves_the_plan_and_what_was_begun_is_partial(kept, cli, monkeypatch):
+    done, begun, *_ = specs = chapters.asked()["06_evaluation"]
+    run = kept.get(SPEC.id)
+    kept.finish(done, store.build_model(done), run.history, run.cost | {"seconds": 61.4}, run.provenance)
+    kept.save_checkpoint(begun, {}, {})
+    before = tree(kept.roots[0])
+
+    head, *lines = cli("plan")[1].splitlines()
+    assert head == f"06_evaluation: 1 of {len(specs)} runs done"
+    assert [line.split()[-1] for line in lines] == [spec.id for spec in specs[1:]]
+    assert lines[0].split()[0] == "partial"
+    _, *lines = cli("status")[1].splitlines()
+    assert [line.split()[0] for line in lines] == ["done", "partial"] + ["missing"] * (len(specs) - 2)
+    assert lines[0].split()[1:3] == ["61", "s"]
+
+    # the beginning of an id is enough, and what is done is not trained again
+    monkeypatch.setattr(runs, "trainer_of", None)
+    code, out, _ = cli("run", done.id[:-3], "--device", "cpu")
+    assert (code, out.split(":")[0]) == (0, done.id)
+    assert tree(kept.roots[0]) == before
+
+
+# --- evaluate
+
+
+def test_an_evaluation_prints_both_conventions_and_is_kept(kept, home, cli, monkeypatch):
+    words = ["evaluate", SPEC.id, "--attack", "BIM(2, 3)", "--images", "20", "--device", "cpu", "--threads", "1"]
+    code, out, err = finish(process(home, *words))
+    assert (code, err) == (0, "")
+    assert not [frame for frame in BAR if frame in out]
+    (path,) = (home / "runs" / SPEC.id / "evals").iterdir()
+    assert path.name.startswith("bim-2-3-")
+    record = store.read_record(path)
+    true, predicted = (100 * record[name] / 20 for name in ("true", "predicted"))
+    assert out == (
+        f"{SPEC.id} under BIM(2,3): {true:.2f} % (true labels), {predicted:.2f} % (predicted labels), 20 images\n"
+    )
+    monkeypatch.setattr(Store, "model", None)
+    assert cli(*words) == (0, out, "")
+
+
+# --- bad input
+
+
+RUN = ["run", "--dataset", "digits", "--method", "sim"]
+BAD = [
+    (["run", "--dataset", "minst", "--method", "sim"], ["'minst'", "did you mean 'mnist'", "digits, mnist, fmnist"]),
+    (["run", "--dataset", "digits", "--method", "pgd"], ["'pgd'", "vanilla, fgsm, rfgsm, bim, madry, atda"]),
+    ([*RUN, "--n1", "0"], ["n1 = 0.0", "above 0"]),
+    ([*RUN, "--n1", "-1"], ["n1 = -1.0", "above 0"]),
+    ([*RUN, "--n1", "nan"], ["n1 = nan", "finite number"]),
+    ([*RUN, "--epsilon", "0"], ["epsilon = 0.0", "above 0"]),
+    ([*RUN, "--epsilon", "inf"], ["epsilon = inf", "finite number"]),
+    ([*RUN, "--n2", "0"], ["n2 = 0", "at least 1"]),
+    ([*RUN, "--epochs", "0"], ["epochs = 0", "at least 1"]),
+    ([*RUN, "--lr", "0"], ["lr = 0.0", "above 0"]),
+    ([*RUN, "--seed", "-1"], ["seed = -1", "at least 0"]),
+    ([*RUN, "--images", "0"], ["images = 0", "at least 1"]),
+    ([*RUN, "--m", "3"], ["method 'sim' has no m", "n1, n2, reset"]),
+    ([*RUN, "--reset", "always"], ["reset = 'always'", "cycle, staggered, never, random"]),
+    ([*RUN, "--model", "resnet20"], ["model = 'resnet20'", "lenet"]),
+    ([*RUN, "--threads", "0"], ["threads = 0", "at least 1"]),
+    ([*RUN, "--device", "gpu"], ["device = 'gpu'", "auto, cpu, cuda"]),
+    ([*RUN, "--device", "cuda"], ["device = 'cuda'", "0 GPUs", "try cpu or auto"]),
+    ([*RUN, "--budget", "9"], ["budget = '9'", "as in 9m"]),
+    ([*RUN, "--budget", "0m"], ["budget = '0m'", "above 0", "as in 9m"]),
+    ([*RUN, "--all"], ["--dataset and --method", "--all"]),
+    ([*RUN, "mnist/sim"], ["--dataset and --method", "ids"]),
+    (["run", "--dataset", "digits"], ["needs --dataset and --method"]),
+    (["run", "--epochs", "3"], ["needs --dataset and --method"]),
+    (["run"], ["nothing to run", "plan", "--all", "--dataset and --method"]),
+    (["run", "mnist/nothing"], ["'mnist/nothing' fits 0 planned runs", "plan lists them"]),
+    (["run", "mnist/"], ["'mnist/' fits 16 planned runs", "plan lists them"]),
+    (["run", "--dataset", "mnist", "--method", "vanilla"], ["'mnist'", "could not be downloaded", "SIMADV_DATA"]),
+    (["evaluate", SPEC.id[:-1]], [f"did you mean '{SPEC.id}'", "allowed: "]),
+    (["evaluate", SPEC.id, "--attack", "PGD"], ["'PGD'", "FGSM, R+FGSM, BIM, Madry"]),
+    (["evaluate", SPEC.id, "--attack", "BIM"], ["'BIM'", "as in BIM(10,40)"]),
+    (["evaluate", SPEC.id, "--attack", "BIM(0,40)"], ["n1 = 0", "above 0"]),
+    (["evaluate", SPEC.id, "--attack", "BIM(1.1.1,40)"], ["'BIM(1.1.1,40)'", "BIM(10,40)"]),
+    (["evaluate", SPEC.id, "--attack", "BIM(10,0)"], ["n2 = 0", "at least 1"]),
+    (["evaluate", SPEC.id, "--epsilon", "0"], ["epsilon = 0.0", "above 0"]),
+    (["evaluate", SPEC.id, "--images", "0"], ["images = 0", "at least 1"]),
+    (["evaluate", SPEC.id, "--seed", "-1"], ["seed = -1", "at least 0"]),
+    (["evaluate", SPEC.id, "--device", "cuda:3"], ["device = 'cuda:3'", "0 GPUs", "try cpu or auto"]),
+    # what the parser itself finds
+    ([], ["plan", "run", "status", "evaluate"]),
+    (["train"], ["'train'", "plan", "run", "status", "evaluate"]),
+    ([*RUN, "--epochs", "two"], ["--epochs", "'two'", "int"]),
+    ([*RUN, "--epochs", "2.5"], ["--epochs", "'2.5'", "int"]),
+    ([*RUN, "--lr", "fast"], ["--lr", "'fast'", "float"]),
+    ([*RUN, "--spice", "3"], ["--spice"]),
+    ([*RUN, "--lr"], ["--lr", "expected one argument"]),
+    (["evaluate"], ["ID"]),
+]
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Let every download fail at once: nobody listens at the mirror."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [nobody])
+        yield
+
+
+@pytest.mark.parametrize(("words", "said"), BAD, ids=[" ".join(words) for words, _ in BAD])
+def test_bad_input_is_one_line_and_code_2_and_nothing_is_written(kept, home, cli, monkeypatch, no_network, words, said):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    before = tree(home)
+    code, out, err = cli(*words)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line.startswith("error: ")
+    assert [word for word in said if word not in line] == []
+    assert tree(home) == before
+
+
+def test_bad_input_to_a_process_is_one_line_and_code_2(tmp_path):
+    code, out, err = finish(process(tmp_path, *RUN, "--n1", "0"))
+    assert (code, out, err) == (2, "", "error: n1 = 0.0 must be above 0\n")
+    assert tree(tmp_path) == {}
+
+
+def test_a_damaged_store_is_one_line_and_code_2_and_stays_as_it_is(kept, home, cli):
+    path = home / "runs" / SPEC.id / "run.json"
+    path.write_bytes(path.read_bytes().replace(b'"n2": 2', b'"n2": 3'))
+    before = tree(home)
+    for words in (OWN, ["evaluate", SPEC.id]):
+        code, out, err = cli(*words)
+        assert (code, out) == (2, "")
+        (line,) = err.splitlines()
+        assert line.startswith("error: ")
+        assert "run.json was changed: its checksum differs; restore or delete it" in line
+    assert tree(home) == before
+
+
+def test_a_store_that_is_no_folder_is_one_line_and_code_2(home, cli):
+    (home / "runs").write_text("mine")
+    code, out, err = cli(*OWN)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line.startswith("error: ")
+    assert (home / "runs").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("text", "value"), [("90s", 90), ("9m", 540), ("1.5h", 5400), ("0.5s", 0.5)])
+def test_a_budget_is_seconds_minutes_or_hours(text, value):
+    assert command.seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "9", "m", "-1m", "0s", "0.0h", "9 m", "1e3s", "nans", "9d", "9m\n", "1,5h"])
+def test_a_budget_that_is_no_time_is_refused(text):
+    with pytest.raises(InputError, match=r"budget = .* write a number above 0 with s, m or h, as in 9m"):
+        command.seconds(text)
