@@ -8,9 +8,10 @@ import warnings
 
 import torch
 
-from simadv import chapters, runs, store
+from simadv import runs, store
 from simadv.checks import InputError
 from simadv.specs import CHOICES, DATASETS, METHODS, EvalSpec, RunSpec, run_spec
+from simbook import chapters
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
 NUMBERS = {"epochs": int, "batch_size": int, "seed": int, "n2": int, "m": int, "images": int, "monitor_images": int}

@@ -1,42 +1,19 @@
 r"""Who makes the examples that a model is trained on: nobody, an attack, or SIM-Adv's carried examples.
 
-An adversary is called with a batch of indices and returns :math:`\tilde x`, ``(B, C, H, W)`` in [0, 1].
-It says what it costs (``passes``, forward and backward an image) and what must be kept to resume (``state``).
+An adversary is called with the model, the (augmented) batch :math:`\hat x` and its labels, the batch's ``index`` in
+the training set, the ``epoch``, the ``view`` that augmented the batch, and a random ``generator``. It returns
+:math:`\tilde x`, ``(B, C, H, W)`` in [0, 1], or None. It says what it costs (``passes``: forward and backward an
+image) and which tensors must be kept to resume (``state``; they are loaded in place). A view has ``forward(x)`` and
+``inverse_into(stored, x)``, as :class:`simadv.data.PadCropFlip` does.
 """
 
-from typing import Protocol
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from simadv.attacks import Attack, advance, input_gradient, predict, random_start
 from simadv.checks import one_of
 
 RESETS = ("cycle", "staggered", "never", "random")
-
-
-class View(Protocol):
-    """An augmentation of one batch that knows its inverse (:class:`simadv.data.PadCropFlip`)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the augmented batch."""
-
-    def inverse_into(self, stored: Tensor, x: Tensor) -> Tensor:
-        """Return ``stored`` with the pixels that the augmented ``x`` shows replaced by it."""
-
-
-class Adversary(Protocol):
-    """What :func:`simadv.training.fit` asks of whoever makes the examples."""
-
-    passes: tuple[int, int]
-
-    def __call__(
-        self, model: nn.Module, x_hat: Tensor, y: Tensor, index: Tensor, *, epoch: int, view: View, generator
-    ) -> Tensor | None:
-        """Return examples for the (augmented) batch ``x_hat``, the images ``index`` of the training set."""
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the tensors that must be kept to resume; they are loaded in place."""
 
 
 class NoAdversary:
@@ -53,7 +30,7 @@ class NoAdversary:
 
 
 class Attacker:
-    """Fresh examples by an attack in every epoch: FGSM-Adv, R+FGSM-Adv, BIM-Adv, Madry-Adv (Eq. 5, section 2.2)."""
+    """Fresh examples by an attack in every epoch: FGSM-Adv, R+FGSM-Adv, BIM-Adv, Madry-Adv (section 2.2)."""
 
     def __init__(self, attack: Attack) -> None:
         self.attack = attack
@@ -120,17 +97,7 @@ class SIM:
     """
 
     def __init__(
-        self,
-        x: Tensor,
-        *,
-        epsilon: float,
-        n1: float,
-        n2: int,
-        reset: str = "cycle",
-        seed: int = 0,
-        labels: str = "true",
-        projection: str = "ball",
-        mode: str = "eval",
+        self, x: Tensor, *, epsilon, n1, n2, reset="cycle", seed=0, labels="true", projection="ball", mode="eval"
     ) -> None:
         # an Attack checks the settings that the two have in common
         self.attack = Attack(kind="BIM", epsilon=epsilon, n1=n1, n2=n2, labels=labels, projection=projection, mode=mode)

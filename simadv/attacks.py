@@ -8,7 +8,7 @@ tensors in [0, 1], perturbations are bounded by ``epsilon`` in the :math:`l_\inf
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -67,7 +67,7 @@ def predict(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def advance(x_tilde: Tensor, x_hat: Tensor, gradient: Tensor, *, epsilon: float, n1: float, projection: str) -> Tensor:
-    r"""One step of :math:`\epsilon / n_1` along the gradient's sign (Eqs. 3-4, section 2.1.2).
+    r"""One step of :math:`\epsilon / n_1` along the gradient's sign, the step that BIM and SIM-Adv share.
 
     ``ball`` keeps :math:`\|\tilde x - \hat x\|_\infty \le \epsilon`, as CleverHans does. ``literal`` clips the
     *step* to :math:`[-\epsilon, \epsilon]`, as Eq. 3 is printed: with n2 > n1 the sum of the steps leaves the
@@ -90,18 +90,7 @@ def random_start(x_hat: Tensor, *, epsilon: float, generator: torch.Generator | 
     return (x_hat + epsilon * (2 * noise - 1)).clamp_(0, 1)
 
 
-def trajectory(
-    model: nn.Module,
-    x_hat: Tensor,
-    y: Tensor,
-    *,
-    epsilon: float,
-    n1: float,
-    n2: int,
-    start: Tensor | None = None,
-    projection: str = "ball",
-    mode: str = "eval",
-) -> Iterator[Tensor]:
+def trajectory(model, x_hat, y, *, epsilon, n1, n2, start=None, projection="ball", mode="eval") -> Iterator[Tensor]:
     r"""Yield :math:`\tilde x_0, \tilde x_1, \dots, \tilde x_{n_2}`: every intermediate example from one pass.
 
     ``start`` is :math:`\tilde x_0` (default: the image itself). The model is in its own mode between yields.
@@ -131,35 +120,17 @@ def fgsm(model: nn.Module, x_hat: Tensor, y: Tensor, *, epsilon: float, **option
     return bim(model, x_hat, y, epsilon=epsilon, n1=1, n2=1, **options)
 
 
-def r_fgsm(
-    model: nn.Module,
-    x_hat: Tensor,
-    y: Tensor,
-    *,
-    epsilon: float,
-    generator: torch.Generator | None = None,
-    **options,
-) -> Tensor:
+def r_fgsm(model: nn.Module, x_hat: Tensor, y: Tensor, *, epsilon: float, generator=None, **options) -> Tensor:
     r"""Return R+FGSM examples (section 2.1.1; Tramèr et al. 2017): half of epsilon at random, half by gradient."""
     noise = torch.randn(x_hat.shape, generator=generator, device=x_hat.device, dtype=x_hat.dtype)
     start = (x_hat + epsilon / 2 * noise.sign()).clamp_(0, 1)
     return bim(model, x_hat, y, epsilon=epsilon, n1=2, n2=1, start=start, **options)
 
 
-def madry(
-    model: nn.Module,
-    x_hat: Tensor,
-    y: Tensor,
-    *,
-    epsilon: float,
-    n1: float,
-    n2: int,
-    generator: torch.Generator | None = None,
-    **options,
-) -> Tensor:
+def madry(model: nn.Module, x_hat: Tensor, y: Tensor, *, epsilon: float, generator=None, **options) -> Tensor:
     r"""Return Madry(n1, n2) examples: :func:`bim` from a random point of the ball (section 2.1.2)."""
     start = random_start(x_hat, epsilon=epsilon, generator=generator)
-    return bim(model, x_hat, y, epsilon=epsilon, n1=n1, n2=n2, start=start, **options)
+    return bim(model, x_hat, y, epsilon=epsilon, start=start, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,7 +224,3 @@ class Attack:
         if self.kind == "BIM":
             return bim(model, x_hat, y, **steps, **settings)
         return madry(model, x_hat, y, generator=generator, **steps, **settings)
-
-    def with_(self, **changes) -> "Attack":
-        """Return a copy with some settings changed."""
-        return replace(self, **changes)

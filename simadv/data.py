@@ -266,6 +266,3 @@ class PadCropFlip:
         canvas[place] = x_aug
         (h, w), pad = self.size, self.pad
         return canvas[..., pad : pad + h, pad : pad + w].contiguous()
-
-
-AUGMENTATIONS = {"none": Identity, "pad_crop_flip": PadCropFlip}

@@ -4,7 +4,7 @@ Everything here is computed in the model's own precision, float32 for every mode
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -30,21 +30,14 @@ class Accuracy:
     predicted: int
 
     def percent(self, labels: str = "true") -> float:
-        """Return the test accuracy in percent (Eq. 17, section 6.1)."""
+        """Return the test accuracy in percent."""
         return 100 * getattr(self, labels) / self.images
 
 
 def accuracy(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    attack: Attack | None = None,
-    *,
-    seed: int = 0,
-    batch_size: int = 500,
-    label: str = "evaluating",
+    model, x, y, attack: Attack | None = None, *, seed: int = 0, batch_size: int = 500, label="evaluating"
 ) -> Accuracy:
-    r"""Return the test accuracy on clean images or under ``attack``, for both label conventions (Eq. 17).
+    r"""Return the test accuracy on clean images or under ``attack``, for both label conventions (Eq. 17, section 6.1).
 
     .. math:: \text{test accuracy} = \frac{\#\,\text{correctly classified inputs}}{\#\,\text{inputs}}
 
@@ -87,7 +80,7 @@ def _survive(model, x_hat, y, away_from, attack: Attack, seed: int, number: int,
     standing = torch.ones_like(y[which], dtype=torch.bool)
     for restart in range(attack.restarts):
         generator = generator_for(seed, number, restart, device=x_hat.device)
-        once = attack.with_(restarts=1, labels="true")
+        once = replace(attack, restarts=1, labels="true")
         x_tilde = once(model, x_hat[which], away_from[which], generator=generator)
         standing &= predict(model, x_tilde) == y[which]
     return standing
@@ -129,7 +122,9 @@ def doubts(model: nn.Module, x: Tensor, y: Tensor, attack: Attack, *, seed: int 
     flat = input_gradient(model, x, y).flatten(1).abs().amax(1) == 0
     if flat.any():
         found.append(f"the loss has no gradient at {100 * float(flat.double().mean()):.1f} % of the images")
-    unbounded = attack.with_(epsilon=1.0, n1=10, n2=max(40, attack.n2)) if attack.n2 > 1 else attack.with_(epsilon=1.0)
+    unbounded = (
+        replace(attack, epsilon=1.0, n1=10, n2=max(40, attack.n2)) if attack.n2 > 1 else replace(attack, epsilon=1.0)
+    )
     left = accuracy(model, x, y, unbounded, seed=seed).percent()
     if left > 0:
         found.append(f"with epsilon = 1 {left:.1f} % are still classified correctly; 0 % was to be expected")

@@ -79,7 +79,7 @@ class CrossEntropy:
     """The mean of the clean and the adversarial cross-entropy; the clean one alone where there are no examples."""
 
     def __call__(self, model: nn.Module, x_hat: Tensor, x_tilde: Tensor | None, y: Tensor) -> Tensor:
-        """Return the scalar loss of a batch (Eq. 6, section 2.2)."""
+        """Return the scalar loss of a batch."""
         clean = cross_entropy(model(x_hat), y)
         return clean if x_tilde is None else (clean + cross_entropy(model(x_tilde), y)) / 2
 

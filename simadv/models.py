@@ -44,6 +44,7 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        r"""``x`` normalised, same shape."""
         return (x - self.mean) / self.std
 
 
@@ -59,6 +60,7 @@ class Block(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        r"""(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         if self.extra:  # every second pixel, and zeros for the channels that x does not have
             x = F.pad(x[..., :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))

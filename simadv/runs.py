@@ -15,10 +15,11 @@ from simadv import data, evaluation
 from simadv.adversaries import SIM, Attacker, NoAdversary
 from simadv.attacks import Attack
 from simadv.checks import InputError
+from simadv.learners import Adversarial, FreeReplay
 from simadv.losses import CrossEntropy, DomainAdaptation
 from simadv.specs import CLASSES, TRAINING_IMAGES, EvalSpec, RunSpec
 from simadv.store import HOME, Run, Store, build_model, default
-from simadv.training import Adversarial, FreeReplay, Monitor, Trainer
+from simadv.training import Monitor, Trainer
 
 
 class Unfinished(RuntimeError):
@@ -151,13 +152,7 @@ def passes(spec: RunSpec) -> tuple[int, int]:
 
 
 def load_or_run(
-    spec: RunSpec,
-    *,
-    store: Store | None = None,
-    device: str = "auto",
-    deadline: float | None = None,
-    save_every: float = 60.0,
-    alone: bool = False,
+    spec: RunSpec, *, store: Store | None = None, device="auto", deadline=None, save_every=60.0, alone=False
 ) -> Run:
     """Return the stored run of ``spec``; else go on from its checkpoint, or train it, and store it.
 

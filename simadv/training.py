@@ -1,8 +1,7 @@
-r"""The training loop (Eqs. 5-6, section 2.2): shuffle, make examples, minimise, watch, and stop at any step.
+r"""The training loop of section 2.2: shuffle, make examples, minimise, watch, and stop at any step.
 
-A run is a :class:`Trainer` that repeats one *learner*, the update of one batch: :class:`Adversarial` for
-every method but Free-Adv, :class:`FreeReplay` for that one. All randomness is a function of (seed, epoch,
-step), so a run that is stopped anywhere and resumed ends in the same bits.
+A run is a :class:`Trainer` that repeats one learner (:mod:`simadv.learners`). All randomness is a function of
+(seed, epoch, step), so a run that is stopped anywhere and resumed ends in the same bits.
 """
 
 import ctypes
@@ -11,7 +10,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -19,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from simadv.adversaries import Adversary
-from simadv.attacks import Attack, cross_entropy, predict
-from simadv.checks import number, whole
+from simadv.attacks import Attack, predict
+from simadv.checks import whole
 from simadv.data import Identity, batches
+from simadv.learners import Adversarial, autocast
 from simadv.losses import CrossEntropy
 
 
@@ -40,92 +39,6 @@ def generator_for(seed: int, *position: int, device: torch.device) -> torch.Gene
     for part in (seed, *position):
         mixed = ((mixed ^ (part + 1)) * 0xD1342543DE82EF95 + 0x632BE59BD9B4E019) % 2**63
     return torch.Generator(device).manual_seed(mixed)
-
-
-class Adversarial:
-    r"""One update on a batch and its examples: every method of the paper but Free-Adv.
-
-    Args:
-        adversary: makes the examples (Eq. 5).
-        objective: ``(model, x_hat, x_tilde, y) -> scalar`` (Eq. 6).
-        optimizer: updates the model's parameters.
-        precision: ``float32`` or ``bf16`` (autocast).
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        adversary: Adversary,
-        objective,
-        precision: str,
-    ) -> None:
-        self.model, self.optimizer, self.precision = model, optimizer, precision
-        self.adversary, self.objective = adversary, objective
-        forward, backward = adversary.passes
-        halves = 2 if forward else 1
-        self.passes = (forward + halves, backward + halves)
-
-    def __call__(self, x_hat: Tensor, y: Tensor, index: Tensor, *, epoch: int, view, generator) -> Tensor:
-        """Update the model and return the loss, a scalar that stays on the device."""
-        self.model.train()
-        with autocast(x_hat.device, self.precision):
-            x_tilde = self.adversary(self.model, x_hat, y, index, epoch=epoch, view=view, generator=generator)
-            loss = self.objective(self.model, x_hat, x_tilde, y)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return loss.detach()
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the tensors of adversary and objective."""
-        return self.adversary.state() | self.objective.state()
-
-
-class FreeReplay:
-    r"""Free-Adv(m) as published (section 5.4; Shafahi et al. 2019, algorithm 1): replay each batch m times.
-
-    The backward pass of each update also gives the gradient that moves the perturbation by a full epsilon.
-    The perturbation belongs to the batch *slot*: it starts at 0, is carried to the next batch and never reset.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        precision: str,
-        *,
-        epsilon: float,
-        m: int,
-        slots: Tensor,
-    ) -> None:
-        self.model, self.optimizer, self.precision = model, optimizer, precision
-        self.epsilon, self.m = number("epsilon", epsilon, above=0), whole("m", m, least=1)
-        self.delta = torch.zeros_like(slots)
-        self.passes = (m, m)
-
-    def __call__(self, x_hat: Tensor, y: Tensor, index: Tensor, *, epoch: int, view, generator) -> Tensor:
-        """Update the model m times and return the last loss."""
-        self.model.train()
-        delta = self.delta[: len(x_hat)]  # a view: the last batch of an epoch is shorter
-        for _ in range(self.m):
-            x_tilde = (x_hat + delta).clamp_(0, 1).requires_grad_(True)
-            with autocast(x_hat.device, self.precision):
-                loss = cross_entropy(self.model(x_tilde), y)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            delta.add_(self.epsilon * x_tilde.grad.sign()).clamp_(-self.epsilon, self.epsilon)
-        return loss.detach()
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the carried perturbation."""
-        return {"delta": self.delta}
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context of a step: bf16 where asked, else whatever the model's own type is."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 @dataclass(frozen=True)
@@ -210,43 +123,18 @@ class Trainer:
     """
 
     def __init__(
-        self,
-        learner: Adversarial | FreeReplay,
-        x: Tensor,
-        y: Tensor,
-        *,
-        epochs: int,
-        batch_size: int,
-        seed: int,
-        rate: Callable[[int], float] | None = None,
-        augment: Callable = Identity,
-        monitor: Monitor | None = None,
+        self, learner, x, y, *, epochs, batch_size, seed, rate=None, augment=Identity, monitor: Monitor | None = None
     ) -> None:
         self.learner, self.x, self.y = learner, x, y
-        self.epochs, self.batch_size = (
-            whole("epochs", epochs, least=1),
-            whole("batch_size", batch_size, least=1),
-        )
-        self.seed, self.rate, self.augment, self.monitor = (
-            whole("seed", seed, least=0),
-            rate,
-            augment,
-            monitor,
-        )
+        self.epochs, self.batch_size = (whole("epochs", epochs, least=1), whole("batch_size", batch_size, least=1))
+        self.seed, self.rate, self.augment, self.monitor = (whole("seed", seed, least=0), rate, augment, monitor)
         self.progress = Progress()
         self.loss_sum = torch.zeros((), device=x.device, dtype=torch.float64)
         self.steps_an_epoch = math.ceil(len(x) / batch_size)
         self._order: list[Tensor] = []
         self._ordered = -1  # the epoch that _order is of
 
-    def run(
-        self,
-        *,
-        save: Callable[[], None] = lambda: None,
-        save_every: float = 60.0,
-        deadline: float | None = None,
-        label: str = "training",
-    ) -> bool:
+    def run(self, *, save=lambda: None, save_every=60.0, deadline=None, label="training") -> bool:
         """Train to the end and return True, or stop at a saved step before ``deadline`` and return False.
 
         Args:
@@ -365,18 +253,7 @@ class Trainer:
 
 
 def fit(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    *,
-    adversary: Adversary,
-    optimizer: torch.optim.Optimizer,
-    epochs: int,
-    batch_size: int,
-    seed: int,
-    objective: Callable | None = None,
-    precision: str = "float32",
-    monitor: Monitor | None = None,
+    model, x, y, *, adversary, optimizer, epochs, batch_size, seed, objective=None, precision="float32", monitor=None
 ) -> list[dict[str, float]]:
     r"""Train any model on any tensors against ``adversary``, in place (Eqs. 5-6, section 2.2).
 

@@ -1,9 +1,9 @@
-"""Train a run in children that are killed again and again until it is done: ``python killed.py METHOD FOLDER``.
+"""Train runs in children that are killed again and again until they are done: ``python killed.py FOLDER``.
 
 Torch is imported once; each life is a fork that goes on from what the last one left. A write is slowed down in the
-middle of its file, so that some kills land there. What happened is printed as JSON; the runs lie in FOLDER:
-``whole`` was never killed, ``killed-0``, ``killed-1``, ... were. Each holds ``last.safetensors`` too: every tensor
-that the trainer had at the end.
+middle of its file, so that some kills land there. What happened is printed as JSON, by method; the runs of a method
+lie in FOLDER/METHOD: ``whole`` was never killed, ``killed-0``, ``killed-1``, ... were. Each holds
+``last.safetensors`` too: every tensor that the trainer had at the end.
 """
 
 import json
@@ -31,14 +31,14 @@ SPECS = {
 
 
 def half_first(write_whole):
-    """Return ``write_whole`` with a rest of 30 ms while half of the file is there."""
+    """Return ``write_whole`` with a rest of 20 ms while half of the file is there."""
 
     def slow(path: Path, write) -> None:
         def in_two_halves(part: Path) -> None:
             write(part)
             content = part.read_bytes()
             part.write_bytes(content[: len(content) // 2])
-            time.sleep(0.03)
+            time.sleep(0.02)
             part.write_bytes(content)
 
         write_whole(path, in_two_halves)
@@ -117,23 +117,22 @@ def kill_until_done(spec: RunSpec, folder: Path, seconds: float, chance: random.
         kills.append({"half_written": halves, "kept": done, "finished": (home / "run.json").exists()})
 
 
-def main(method: str, folder: Path) -> None:
-    torch.set_num_threads(1)
-    spec, chance = SPECS[method], random.Random(method)
+def report(spec: RunSpec, folder: Path, chance: random.Random) -> dict:
+    """Train a run once in peace, then under fire until there were enough kills."""
     runs.trainer_of(spec, torch.device("cpu"))  # whatever is imported late is imported here, once for all lives
-    for name in ("whole", *(f"killed-{i}" for i in range(9))):
-        (folder / name).mkdir(parents=True)
-        if name == "whole":
-            began = time.monotonic()
-            follow(fork(spec, folder / name, slowly=False), lambda: False)
-            seconds, kills = time.monotonic() - began, []
-        else:
-            # a run that ended before its time was up is followed by another one
-            kills.append(kill_until_done(spec, folder / name, seconds, chance, KILLS - sum(map(len, kills))))
-        if sum(map(len, kills)) >= KILLS:
-            break
-    print(json.dumps({"id": spec.id, "seconds": seconds, "rounds": kills}))
+    (folder / "whole").mkdir(parents=True)
+    began = time.monotonic()
+    follow(fork(spec, folder / "whole", slowly=False), lambda: False)
+    seconds, rounds = time.monotonic() - began, []
+    # a run that ended before there were enough is followed by another one
+    while (left := KILLS - sum(map(len, rounds))) > 0 and len(rounds) < 9:
+        home = folder / f"killed-{len(rounds)}"
+        home.mkdir()
+        rounds.append(kill_until_done(spec, home, seconds, chance, left))
+    return {"id": spec.id, "seconds": seconds, "rounds": rounds}
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    torch.set_num_threads(1)
+    root = Path(sys.argv[1])
+    print(json.dumps({name: report(spec, root / name, random.Random(name)) for name, spec in SPECS.items()}))

@@ -138,10 +138,7 @@ def test_a_readers_own_tensors_are_checked(change, message):
     ("change", "message"),
     [
         ({"train_images": None}, "cannot be read.*train_images"),
-        (
-            {"test_images": np.zeros((9, 28, 28), np.uint8)},
-            r"test_images must be \(10, 28, 28\) uint8, not \(9, 28",
-        ),
+        ({"test_images": np.zeros((9, 28, 28), np.uint8)}, r"test_images must be \(10, 28, 28\) uint8, not \(9, 28"),
         ({"train_images": np.zeros((20, 28, 28, 1), np.uint8)}, r"must be \(20, 28, 28\)"),
         ({"train_images": np.zeros((20, 28, 28))}, "must be .* uint8, not .* float64"),
         ({"train_labels": np.zeros(20, np.int64)}, "train_labels must be .* int64"),

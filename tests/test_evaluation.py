@@ -1,6 +1,7 @@
 """Accuracy under both label conventions against naive counts, rho, and the doubts about an evaluation."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -123,7 +124,7 @@ def test_random_starts_are_the_same_under_both_conventions():
 def test_restarts_only_lower_accuracy():
     net, x, y = half_right(2)
     attack = Attack(kind="Madry", epsilon=0.2, n1=8, n2=1)
-    results = [accuracy(net, x, y, attack.with_(restarts=restarts)) for restarts in (1, 3, 9)]
+    results = [accuracy(net, x, y, replace(attack, restarts=restarts)) for restarts in (1, 3, 9)]
     assert results[0].true >= results[1].true >= results[2].true
     assert results[0].predicted >= results[1].predicted >= results[2].predicted
     assert results[0].true > results[2].true
@@ -221,7 +222,7 @@ class Valley(nn.Module):
 BIM = Attack(kind="BIM", epsilon=0.2, n1=10, n2=20)
 
 
-@pytest.mark.parametrize("attack", [BIM, Attack(kind="Madry", epsilon=0.2, n1=10, n2=20), BIM.with_(n1=4, n2=8)])
+@pytest.mark.parametrize("attack", [BIM, Attack(kind="Madry", epsilon=0.2, n1=10, n2=20), replace(BIM, n1=4, n2=8)])
 def test_a_plain_net_raises_no_doubt(plain, digits, attack):
     assert accuracy(plain, digits.x_test, digits.y_test).percent() > 60
     assert doubts(plain, digits.x_test, digits.y_test, attack) == []

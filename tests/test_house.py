@@ -21,14 +21,14 @@ ALL, A_FILE, A_FUNCTION = 1_500, 250, 40
 EDGES = {
     "__init__": set(),
     "checks": set(),
-    "paper": {"checks"},
-    "plots": set(),
+    "paper": set(),
     "attacks": {"checks"},
     "models": {"checks"},
     "data": {"checks"},
     "losses": {"attacks", "checks"},
     "adversaries": {"attacks", "checks"},
-    "training": {"adversaries", "attacks", "checks", "data", "losses"},
+    "learners": {"attacks", "checks"},
+    "training": {"attacks", "checks", "data", "learners", "losses"},
     "evaluation": {"attacks", "checks", "training"},
     "specs": {"adversaries", "attacks", "checks", "losses"},
     "store": {"checks", "models", "specs"},
@@ -38,14 +38,13 @@ EDGES = {
         "checks",
         "data",
         "evaluation",
+        "learners",
         "losses",
         "specs",
         "store",
         "training",
     },
-    "chapters": {"checks", "runs", "specs", "store"},
-    "tables": {"chapters", "paper", "runs", "specs", "store"},
-    "__main__": {"chapters", "checks", "runs", "specs", "store"},
+    "__main__": {"checks", "runs", "specs", "store"},
 }
 
 # the one function or class in which each equation of the paper is found
@@ -164,6 +163,14 @@ def test_functions_stay_short():
     assert long == {}
 
 
+def test_the_science_does_not_know_the_book():
+    """simbook builds on simadv; of simadv, only the command line asks simbook which runs the chapters want."""
+    users = {stem for stem, tree in TREES.items() if any(name.startswith("simbook") for name in imports(tree))}
+    assert users == {"__main__"}
+    drawing = ("matplotlib", "seaborn", "IPython")
+    assert not [stem for stem, tree in TREES.items() if any(name.startswith(drawing) for name in imports(tree))]
+
+
 def test_everything_public_has_a_docstring():
     public = {
         name: node for name, node in DOCUMENTED.items() if not any(part.startswith("_") for part in name.split(".")[1:])
@@ -207,6 +214,6 @@ def test_no_error_is_swallowed():
 
 @pytest.mark.parametrize("words", [["format", "--check"], ["check"]], ids=" ".join)
 def test_ruff_is_content(words):
-    command = [sys.executable, "-m", "ruff", *words, "--no-cache", "--quiet", "simadv", "tests", "book"]
+    command = [sys.executable, "-m", "ruff", *words, "--no-cache", "--quiet", "simadv", "simbook", "tests", "book"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -18,15 +18,22 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THRE
 STATE = {"sim": {"carried", "phase"}, "atda": {"centers"}, "free": {"delta"}}
 
 
-@pytest.mark.parametrize("method", STATE)
-def test_a_killed_run_ends_in_the_same_bits(method, tmp_path):
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """The folder of the runs, and what happened to them."""
+    folder = tmp_path_factory.mktemp("killed")
     environment = os.environ | ONE_THREAD | {"PYTHONPATH": str(HERE.parent)}
-    command = [sys.executable, HERE / "killed.py", method, tmp_path]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    command = [sys.executable, HERE / "killed.py", folder]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout.splitlines()[-1])
+    return folder, json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("method", STATE)
+def test_a_killed_run_ends_in_the_same_bits(method, killed):
+    folder, report = killed[0] / method, killed[1][method]
     kills = [kill for round_ in report["rounds"] for kill in round_]
-    print(report)
+    print(report)  # shown where the test fails
     assert len(kills) >= 20
     halves = [name for kill in kills for name in kill["half_written"]]
     assert halves.count("checkpoint") >= 5, "too few kills came in the middle of a write"
@@ -35,22 +42,22 @@ def test_a_killed_run_ends_in_the_same_bits(method, tmp_path):
     for round_ in report["rounds"]:
         kept = [kill["kept"] for kill in round_ if kill["kept"] is not None]
         assert kept == sorted(kept), "a kill took back what was saved"
-    whole, run_id = Store(tmp_path / "whole"), report["id"]
-    expected = load_file(tmp_path / "whole" / "last.safetensors")
+    whole, run_id = Store(folder / "whole"), report["id"]
+    expected = load_file(folder / "whole" / "last.safetensors")
     assert {f"learner.{name}" for name in STATE[method]} <= set(expected)
     assert any(name.startswith("optimizer.") for name in expected)
     for number in range(len(report["rounds"])):
-        folder = tmp_path / f"killed-{number}"
-        tensors = load_file(folder / "last.safetensors")
+        home = folder / f"killed-{number}"
+        tensors = load_file(home / "last.safetensors")
         assert set(tensors) == set(expected)
         assert [name for name in expected if not torch.equal(tensors[name], expected[name])] == []
-        weights = [(root / run_id / "weights.safetensors").read_bytes() for root in (tmp_path / "whole", folder)]
+        weights = [(root / run_id / "weights.safetensors").read_bytes() for root in (folder / "whole", home)]
         assert weights[0] == weights[1]
-        ours, theirs = Store(folder).get(run_id), whole.get(run_id)
+        ours, theirs = Store(home).get(run_id), whole.get(run_id)
         assert isinstance(ours.spec, RunSpec)
         assert ours.spec == theirs.spec
         assert ours.history == theirs.history
         assert ours.weights == theirs.weights
         for name in ("forward", "backward", "monitor_forward", "monitor_backward"):
             assert ours.cost[name] == theirs.cost[name], "what a kill undid was counted twice"
-        assert not Store(folder).checkpoint(ours.spec).exists()
+        assert not Store(home).checkpoint(ours.spec).exists()

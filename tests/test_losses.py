@@ -167,13 +167,16 @@ def test_cross_entropy_is_the_mean_of_both_halves(dtype):
     assert CrossEntropy().state() == {}
 
 
-def test_the_halves_are_two_forwards():
+@pytest.mark.parametrize(
+    "objective", [CrossEntropy(), DomainAdaptation(4, lambda_=1.0, beta=0.1, coral_form="cov")], ids=["mean", "atda"]
+)
+def test_the_halves_are_two_forwards(objective):
     """Batch norm in train mode sees each half alone, the clean one first."""
     net, seen = tiny_net(0).train(), []
     net.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     x, y = images(0, 5)
     x_tilde, _ = images(1, 5)
-    CrossEntropy()(net, x, x_tilde, y)
+    objective(net, x, x_tilde, y)
     assert [torch.equal(seen[0], x), torch.equal(seen[1], x_tilde), len(seen)] == [True, True, 2]
 
 

@@ -31,8 +31,7 @@ def macs(model, x):
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters", "width"),
-    [("lenet", 61_706, 84), ("lenet_wide", 3_274_634, 1024), ("resnet20", 269_722, 64)],
+    ("name", "parameters", "width"), [("lenet", 61_706, 84), ("lenet_wide", 3_274_634, 1024), ("resnet20", 269_722, 64)]
 )
 def test_sizes(name, parameters, width):
     model = make(name).eval()

@@ -155,9 +155,7 @@ def test_a_run_that_lies_under_another_runs_id_is_not_given_out(root, idle):
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"spice": 3}, {"lr": -1.0}, {"method": "voodoo"}, {"reset": None}, {"epochs": "two"}],
-    ids=str,
+    "change", [{"spice": 3}, {"lr": -1.0}, {"method": "voodoo"}, {"reset": None}, {"epochs": "two"}], ids=str
 )
 def test_a_record_that_no_version_of_the_book_can_read_is_an_error(root, change):
     path = root / SPEC.id / "run.json"
@@ -463,7 +461,9 @@ def test_a_file_appears_only_when_all_of_it_is_on_disk(tmp_path, monkeypatch):
     path.write_text("old")
     sync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda file: (seen.append(("synced", path.read_text())), sync(file)))
-    write_whole(path, write)
+    with open(path) as reader:
+        write_whole(path, write)
+        assert reader.read() == "old"  # another file has its name now: nothing was written over it
     assert seen == [("written", "old"), ("synced", "old")]
     assert path.read_text() == "new"
 

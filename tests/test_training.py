@@ -18,11 +18,12 @@ from simadv.adversaries import SIM, Attacker, NoAdversary
 from simadv.attacks import Attack
 from simadv.checks import InputError
 from simadv.data import Identity
+from simadv.learners import Adversarial, FreeReplay
 from simadv.losses import CrossEntropy, DomainAdaptation
 from simadv.runs import rate_of, trainer_of
 from simadv.specs import run_spec
 from simadv.store import Store
-from simadv.training import Adversarial, FreeReplay, Monitor, Progress, Trainer, fit, generator_for
+from simadv.training import Monitor, Progress, Trainer, fit, generator_for
 
 CPU = torch.device("cpu")
 
@@ -503,8 +504,7 @@ def test_bad_settings_say_what_is_allowed(change, message):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
-    [({"epsilon": 0}, "epsilon = 0 must be above 0"), ({"m": 0}, "m = 0 must be at least 1")],
+    ("change", "message"), [({"epsilon": 0}, "epsilon = 0 must be above 0"), ({"m": 0}, "m = 0 must be at least 1")]
 )
 def test_bad_settings_of_free_replay_say_what_is_allowed(change, message):
     net, (x, _) = Own(), own_data(6)

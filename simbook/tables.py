@@ -6,13 +6,22 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from simadv import paper
-from simadv.chapters import evaluations
 from simadv.runs import passes_per_image
 from simadv.specs import DATASETS, RunSpec
 from simadv.store import Run, Store, default
+from simbook.chapters import evaluations
 
 NOT_RUN = "not run"
 Found = list[tuple[RunSpec, Run | None]]
+
+
+def title(spec: RunSpec) -> str:
+    """Return the method of a run as the paper writes it, ``SIM(10,20)-Adv``."""
+    steps = f"({spec.n1:g},{spec.n2})" if spec.n1 is not None else ""
+    names = {"vanilla": "Vanilla", "fgsm": "FGSM-Adv", "rfgsm": "R+FGSM-Adv", "atda": "ATDA"}
+    names |= {"bim": f"BIM{steps}-Adv", "madry": f"Madry{steps}-Adv", "bim-atda": f"BIM{steps}-Adv + DA"}
+    names |= {"free": f"Free-Adv({spec.m})", "sim": f"SIM{steps}-Adv" + f" {spec.reset}" * (spec.reset != "cycle")}
+    return names[spec.method]
 
 
 def run_card(found: Found) -> pd.Series:
@@ -39,7 +48,7 @@ def accuracies(found: Found, *, store: Store | None = None) -> pd.DataFrame:
     for spec, run in found:
         for measure in evaluations(spec.dataset):
             result = store.evaluation(run, measure) if run else None
-            row = {"dataset": spec.dataset, "method": spec.method, "title": spec.title, "lr": spec.lr}
+            row = {"dataset": spec.dataset, "method": spec.method, "title": title(spec), "lr": spec.lr}
             row |= {"attack": "Original" if measure.attack == "none" else measure.attack, "run": spec.id}
             row["paper"] = paper_value(spec, row["attack"])
             if result is not None:
@@ -108,13 +117,13 @@ def settings_compared() -> pd.DataFrame:
 def table3(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return Table 3 of one data set as text: the paper's row of each method, then ours at each rate."""
     lines = []
-    for title, rows in frame[frame.dataset == dataset].groupby("title", sort=False):
+    for name, rows in frame[frame.dataset == dataset].groupby("title", sort=False):
         printed = rows.drop_duplicates("attack").set_index("attack").paper
         if printed.notna().any():
-            lines.append({"method": title, "source": "paper"} | {a: f"{v:.2f}" for a, v in printed.items()})
+            lines.append({"method": name, "source": "paper"} | {a: f"{v:.2f}" for a, v in printed.items()})
         for lr, ours in rows.groupby("lr", sort=False):
             cells = {r.attack: f"{r.true:.2f}" if pd.notna(r.true) else NOT_RUN for r in ours.itertuples()}
-            lines.append({"method": title, "source": f"ours, rate {lr:g}"} | cells)
+            lines.append({"method": name, "source": f"ours, rate {lr:g}"} | cells)
     return pd.DataFrame(lines).set_index(["method", "source"])
 
 
@@ -132,11 +141,12 @@ def labels_compared(frame: pd.DataFrame, dataset: str, attack: str) -> pd.DataFr
     return table.set_index(["method", "rate"]).round(2)
 
 
-def curves(found: Found, *, method: str, lr: float) -> dict[str, pd.DataFrame]:
-    """Return what the monitor saw of each stored run of ``method``: a frame with ``epoch, clean, robust``."""
-    runs = [run for spec, run in found if run and spec.method == method and spec.lr == lr and spec.monitor]
-    several = len({run.spec.dataset for run in runs}) > 1
-    return {(f"{r.spec.dataset}: " if several else "") + r.spec.title: pd.DataFrame(r.history) for r in runs}
+def curves(found: Found) -> dict[str, pd.DataFrame]:
+    """Return what the monitor saw of SIM-Adv at each data set's highest stored rate: ``epoch, clean, robust``."""
+    runs = [run for spec, run in found if run and spec.method == "sim" and spec.monitor]
+    rate = {run.spec.dataset: max(r.spec.lr for r in runs if r.spec.dataset == run.spec.dataset) for run in runs}
+    named = {f"{run.spec.dataset}: {title(run.spec)}": run for run in runs if run.spec.lr == rate[run.spec.dataset]}
+    return {name: pd.DataFrame(run.history) for name, run in named.items()}
 
 
 def curve_facts(lines: dict[str, pd.DataFrame], *, epochs: tuple[int, ...], since: int) -> pd.DataFrame:
@@ -161,7 +171,7 @@ def costs(found: Found) -> pd.DataFrame:
     rows = {}
     for spec, run in found:
         row = rows.setdefault(
-            (spec.dataset, spec.title), {"F": sum(passes_per_image(spec)), "seconds": [], "alone": []}
+            (spec.dataset, title(spec)), {"F": sum(passes_per_image(spec)), "seconds": [], "alone": []}
         )
         row["F"] = sum(passes_per_image(spec)) * spec.passes_over_data / spec.epochs
         row["paper"] = None if spec.reset == "staggered" else paper.TABLE5.get(spec.method, {}).get(spec.dataset)
@@ -169,7 +179,7 @@ def costs(found: Found) -> pd.DataFrame:
             row["seconds"].append(run.cost["seconds"] / spec.epochs)
             row["alone"].append(run.provenance["alone"])
     table = pd.DataFrame(rows).T.rename_axis(["dataset", "method"])
-    sim = {dataset: row for (dataset, title), row in rows.items() if title.startswith("SIM") and title.endswith("Adv")}
+    sim = {dataset: row for (dataset, name), row in rows.items() if name.startswith("SIM") and name.endswith("Adv")}
     table["F / SIM's F"] = [row["F"] / sim[d]["F"] if d in sim else None for (d, _), row in rows.items()]
     shown = pd.DataFrame(index=table.index)
     shown["F an image and epoch"] = [f"{row['F']:.1f}" for row in rows.values()]
@@ -206,16 +216,16 @@ def claims(frame: pd.DataFrame, dataset: str, *, within: float = 5.0) -> pd.Data
 
     rates = paper.TABLE4.get(dataset, {})
     tested = [
-        (f"{title}: FGSM - {bim} (falls to iterated examples)", *[of(m, "FGSM") - of(m, bim) for of in (ours, printed)])
-        for m, title in (("free", "Free-Adv"), ("atda", "ATDA"))
+        (f"{name}: FGSM - {bim} (falls to iterated examples)", *[of(m, "FGSM") - of(m, bim) for of in (ours, printed)])
+        for m, name in (("free", "Free-Adv"), ("atda", "ATDA"))
     ]
     tested += [
-        (f"SIM-Adv - {title} under {bim}", *[of("sim", bim) - of(m, bim) for of in (ours, printed)])
-        for m, title in (("vanilla", "Vanilla"), ("free", "Free-Adv"), ("atda", "ATDA"))
+        (f"SIM-Adv - {name} under {bim}", *[of("sim", bim) - of(m, bim) for of in (ours, printed)])
+        for m, name in (("vanilla", "Vanilla"), ("free", "Free-Adv"), ("atda", "ATDA"))
     ]
     tested += [
-        (f"4 - ({title} - SIM-Adv) under {bim}", *[4 - of(m, bim) + of("sim", bim) for of in (ours, printed)])
-        for m, title in (("bim", "BIM-Adv"), ("madry", "Madry-Adv"))
+        (f"4 - ({name} - SIM-Adv) under {bim}", *[4 - of(m, bim) + of("sim", bim) for of in (ours, printed)])
+        for m, name in (("bim", "BIM-Adv"), ("madry", "Madry-Adv"))
     ]
     if rates:
         gain = ours("sim", bim, 1e-4) - ours("sim", bim, 1e-3)
@@ -236,7 +246,7 @@ def verdict(ours: float, printed: float, *, within: float) -> str:
     return "holds" if abs(ours - printed) <= within else "holds in direction"
 
 
-def findings(frame: pd.DataFrame, lines: dict[str, pd.DataFrame], dataset: str) -> str:
+def findings(frame: pd.DataFrame, found: Found, dataset: str) -> str:
     """Return what the chapter found in five sentences of Markdown, every number from the store."""
     rows = frame[(frame.dataset == dataset) & frame.true.notna()].set_index(["title", "lr", "attack"])
     bim = next((name for name in rows.index.get_level_values("attack").unique() if name.startswith("BIM")), None)
@@ -254,13 +264,13 @@ def findings(frame: pd.DataFrame, lines: dict[str, pd.DataFrame], dataset: str) 
         text += f" (95 % interval of the test set {at.low:.2f} to {at.high:.2f}; one seed)"
         said.append(text + ("." if pd.isna(at.paper) else f"; the paper reports {at.paper:.2f} %."))
     if len(weak):
-        names = ", ".join(f"{title} at {lr:g}: {row.true:.2f} %" for (title, lr), row in weak.iterrows())
+        names = ", ".join(f"{name} at {lr:g}: {row.true:.2f} %" for (name, lr), row in weak.iterrows())
         said.append(f"The single-step methods under the same attack: {names}.")
     said.append(
         f"Attacking the predicted instead of the true label raises these figures by up to {inflated.max():.2f} points "
         f"({inflated.idxmax()[0]}), without any change to a model."
     )
-    for label, line in lines.items():
+    for label, line in curves([(spec, run) for spec, run in found if spec.dataset == dataset]).items():
         late = line[line.epoch >= 24].robust
         if len(late):
             said.append(
@@ -268,6 +278,6 @@ def findings(frame: pd.DataFrame, lines: dict[str, pd.DataFrame], dataset: str) 
                 f"in its worst epoch from the 25th on: the figure above depends on when training stops."
             )
     missing = frame[(frame.dataset == dataset) & frame.true.isna()].drop_duplicates("run")
-    names = ", ".join(f"{title} at {lr:g}" for title, lr in zip(missing.title, missing.lr, strict=True))
+    names = ", ".join(f"{name} at {lr:g}" for name, lr in zip(missing.title, missing.lr, strict=True))
     said.append(f"Not run yet: {names}." if names else "Every run of this table was made.")
     return "\n".join(f"{i}. {sentence}" for i, sentence in enumerate(said, 1))

@@ -1,9 +1,10 @@
 r"""Arrays and tables in, axes out: the figures of the book in one style. Knows no model and no disk."""
 
+from collections.abc import Iterable
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 # colours that stay apart for colour-blind readers and in print, one for each attack and policy
@@ -22,20 +23,31 @@ def colour(attack: str) -> tuple:
     return ATTACK_COLOURS[attack.split("(")[0]]
 
 
+def nothing_yet(title: str) -> Figure:
+    """Draw a frame that says that there is nothing to draw."""
+    figure, axes = plt.subplots(figsize=(8, 1.2), layout="constrained")
+    axes.set(xticks=[], yticks=[], title=title)
+    axes.text(0.5, 0.5, "not run", ha="center", va="center", transform=axes.transAxes)
+    return figure
+
+
 def accuracy_dots(frame: pd.DataFrame, *, title: str) -> Figure:
     """Draw Table 3 of one data set: a dot for ours with its 95 % interval, a ring for the paper's number.
 
     Args:
-        frame: rows of :func:`simadv.chapters.accuracies` of one data set that were run.
+        frame: rows of :func:`simbook.chapters.accuracies` of one data set that were run.
     """
-    names = [f"{row.title}, rate {row.lr:g}" for row in frame.itertuples()]
-    rows = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    if frame.empty:
+        return nothing_yet(title)
+    several = frame.dataset.nunique() > 1
+    frame = frame.assign(name=[f"{r.dataset}: " * several + f"{r.title}, rate {r.lr:g}" for r in frame.itertuples()])
+    rows = {name: i for i, name in enumerate(frame.name.unique())}
     attacks = list(dict.fromkeys(frame.attack))
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.42 * len(rows)), layout="constrained")
     for i, attack in enumerate(attacks):
         part = frame[frame.attack == attack]
         # attacks of one model stand a little apart, so that none hides another
-        at = [rows[f"{row.title}, rate {row.lr:g}"] + 0.18 * (i - (len(attacks) - 1) / 2) for row in part.itertuples()]
+        at = part.name.map(rows) + 0.18 * (i - (len(attacks) - 1) / 2)
         error = [part.true - part.low, part.high - part.true]
         axes.errorbar(part.true, at, xerr=error, fmt="o", ms=5, color=colour(attack), label=attack, capsize=2, lw=1)
         axes.plot(part.paper, at, "o", ms=9, mfc="none", mec=colour(attack), mew=1.2, ls="none")
@@ -47,13 +59,15 @@ def accuracy_dots(frame: pd.DataFrame, *, title: str) -> Figure:
     return figure
 
 
-def robustness_by_epoch(curves: dict[str, pd.DataFrame], *, resets: list[int], attack: str, title: str) -> Axes:
+def robustness_by_epoch(curves: dict[str, pd.DataFrame], *, resets: Iterable[int], attack: str, title: str) -> Figure:
     """Draw robust accuracy after each epoch, a line a run, with the epochs in which ``cycle`` resets.
 
     Args:
         curves: label to a frame with ``epoch`` and ``robust`` (percent).
         resets: epochs marked by vertical lines.
     """
+    if not curves:
+        return nothing_yet(title)
     figure, axes = plt.subplots(figsize=(8, 3.8), layout="constrained")
     for i, (label, curve) in enumerate(curves.items()):
         axes.plot(curve.epoch + 1, curve.robust, marker="os^D"[i % 4], ms=3.5, lw=1.4, color=COLOURS[i], label=label)
@@ -62,4 +76,4 @@ def robustness_by_epoch(curves: dict[str, pd.DataFrame], *, resets: list[int], a
     axes.set(xlabel="epochs trained", ylabel=f"accuracy under {attack} (%)", ylim=(-3, 103), title=title)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     sns.despine(figure)
-    return axes
+    return figure

@@ -1,0 +1,77 @@
+r"""The update of one batch: :class:`Adversarial` for every method but Free-Adv, :class:`FreeReplay` for that one."""
+
+import torch
+from torch import Tensor, nn
+
+from simadv.attacks import cross_entropy
+from simadv.checks import number, whole
+
+
+class Adversarial:
+    r"""One update on a batch and its examples: every method of the paper but Free-Adv.
+
+    Args:
+        adversary: makes the examples (Eq. 5).
+        objective: ``(model, x_hat, x_tilde, y) -> scalar`` (Eq. 6).
+        optimizer: updates the model's parameters.
+        precision: ``float32`` or ``bf16`` (autocast).
+    """
+
+    def __init__(self, model: nn.Module, optimizer, adversary, objective, precision: str) -> None:
+        self.model, self.optimizer, self.precision = model, optimizer, precision
+        self.adversary, self.objective = adversary, objective
+        forward, backward = adversary.passes
+        halves = 2 if forward else 1
+        self.passes = (forward + halves, backward + halves)
+
+    def __call__(self, x_hat: Tensor, y: Tensor, index: Tensor, *, epoch: int, view, generator) -> Tensor:
+        """Update the model and return the loss, a scalar that stays on the device."""
+        self.model.train()
+        with autocast(x_hat.device, self.precision):
+            x_tilde = self.adversary(self.model, x_hat, y, index, epoch=epoch, view=view, generator=generator)
+            loss = self.objective(self.model, x_hat, x_tilde, y)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the tensors of adversary and objective."""
+        return self.adversary.state() | self.objective.state()
+
+
+class FreeReplay:
+    r"""Free-Adv(m) as published (section 5.4; Shafahi et al. 2019, algorithm 1): replay each batch m times.
+
+    The backward pass of each update also gives the gradient that moves the perturbation by a full epsilon.
+    The perturbation belongs to the batch *slot*: it starts at 0, is carried to the next batch and never reset.
+    """
+
+    def __init__(self, model: nn.Module, optimizer, precision: str, *, epsilon: float, m: int, slots: Tensor) -> None:
+        self.model, self.optimizer, self.precision = model, optimizer, precision
+        self.epsilon, self.m = number("epsilon", epsilon, above=0), whole("m", m, least=1)
+        self.delta = torch.zeros_like(slots)
+        self.passes = (m, m)
+
+    def __call__(self, x_hat: Tensor, y: Tensor, index: Tensor, *, epoch: int, view, generator) -> Tensor:
+        """Update the model m times and return the last loss."""
+        self.model.train()
+        delta = self.delta[: len(x_hat)]  # a view: the last batch of an epoch is shorter
+        for _ in range(self.m):
+            x_tilde = (x_hat + delta).clamp_(0, 1).requires_grad_(True)
+            with autocast(x_hat.device, self.precision):
+                loss = cross_entropy(self.model(x_tilde), y)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            delta.add_(self.epsilon * x_tilde.grad.sign()).clamp_(-self.epsilon, self.epsilon)
+        return loss.detach()
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the carried perturbation."""
+        return {"delta": self.delta}
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Return the context of a step: bf16 where asked, else whatever the model's own type is."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

@@ -1,0 +1,225 @@
+"""The chapters: executed, fresh, compared with nbval for real, and strict about their parameters."""
+
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from jupyter_client.manager import start_new_kernel
+
+from simadv.checks import InputError
+from simadv.store import PUBLISHED, Store, write_record
+from simbook.chapters import Settings, evaluation_runs, evaluations
+
+ROOT = Path(__file__).resolve().parents[1]
+BOOK = ROOT / "book"
+CHAPTERS = sorted(BOOK.glob("*.ipynb"))
+EVALUATION = BOOK / "06_evaluation.ipynb"
+TEXTS = ("text/plain", "text/html", "text/markdown")
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def environment(store):
+    """The surroundings of a chapter: the published runs, below a layer of the test's own."""
+    return os.environ | {"SIMADV_STORE": str(store), "OMP_NUM_THREADS": "1"}
+
+
+def run_nbval(store, chapter=EVALUATION):
+    # a process of its own, with none of this project's pytest options: what a reader would call
+    options = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=120", "-q"]
+    options += ["-p", "no:xdist", "-p", "no:cacheprovider", "-o", "addopts=", "-o", "filterwarnings="]
+    command = [sys.executable, "-m", "pytest", *options, chapter]
+    return subprocess.run(command, env=environment(store), capture_output=True, text=True, cwd=ROOT)
+
+
+def papermill(tmp_path, *words):
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        "--cwd",
+        BOOK,
+        "-k",
+        "python3",
+        *words,
+        EVALUATION,
+        tmp_path / "out.ipynb",
+    ]
+    return subprocess.run(command, env=environment(tmp_path / "runs"), capture_output=True, text=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_is_executed_and_clean(chapter):
+    notebook = read(chapter)
+    cells = code_cells(notebook)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert not [o for cell in cells for o in cell.outputs if o.output_type == "error"]
+    assert any("parameters" in cell.metadata.get("tags", []) for cell in cells)
+    assert max(len(cell.source.splitlines()) for cell in cells) <= 12
+    assert "papermill" not in notebook.metadata
+    assert not any("svg" in kind for cell in cells for o in cell.outputs for kind in o.get("data", {}))
+    assert "injected-parameters" not in json.dumps(notebook)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_rerun_gives_the_committed_outputs(chapter, tmp_path):
+    done = run_nbval(tmp_path / "empty", chapter)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert f"{len(code_cells(read(chapter)))} passed" in done.stdout
+
+
+def numbers_shown():
+    """Every stored number that chapter 6 shows: (file, path to the number inside its record)."""
+    shown, store = [], Store(PUBLISHED)
+    for spec in evaluation_runs(Settings()):
+        run = store.find(spec)
+        if run is None:
+            continue
+        shown += [
+            (f"{spec.id}/evals/{e.id}.json", (kind,))
+            for e in evaluations(spec.dataset)
+            for kind in ("true", "predicted")
+        ]
+        shown.append((f"{spec.id}/run.json", ("cost", "seconds")))
+        if spec.method == "sim" and spec.lr == max(
+            s.lr for s in evaluation_runs(Settings()) if s.dataset == spec.dataset
+        ):
+            shown += [(f"{spec.id}/run.json", ("history", epoch, "robust")) for epoch in range(spec.epochs)]
+    # a clean image is not attacked: its two conventions are one number, and the chapter shows it once
+    return [(file, path) for file, path in shown if not ("/none-" in file and path == ("predicted",))]
+
+
+def change(file, path, layer):
+    """Copy a published run into ``layer`` with one number changed by the least that is visible, checksum and all."""
+    run_id = "/".join(file.split("/")[:2])
+    shutil.rmtree(layer, ignore_errors=True)
+    shutil.copytree(PUBLISHED / run_id, layer / run_id)
+    record = json.loads((layer / file).read_text())["record"]
+    *way, last = path
+    inner = record
+    for key in way:
+        inner = inner[key]
+    step = {"seconds": 360.0, "robust": 0.1}.get(last, 1)
+    inner[last] += step if inner[last] < record.get("images", float("inf")) else -step
+    write_record(layer / file, record)
+
+
+@pytest.fixture(scope="module")
+def rerun(tmp_path_factory):
+    """Execute all code cells of chapter 6 in one warm kernel; return their outputs as nbval compares them."""
+    layer = tmp_path_factory.mktemp("layer") / "runs"
+    manager, client = start_new_kernel(kernel_name="python3", env=environment(layer), cwd=str(BOOK))
+    sources = [cell.source for cell in code_cells(read(EVALUATION))]
+
+    def once():
+        outputs = []
+        # the first cells define and check the parameters: names of the last round must be gone
+        for source in ["%reset -f", *sources]:
+            seen = []
+
+            def keep(message, seen=seen):
+                content = message["content"]
+                if message["header"]["msg_type"] == "error":
+                    raise AssertionError("\n".join(content["traceback"]))
+                data = content.get("data", {"text/plain": content["text"]} if content.get("name") == "stdout" else {})
+                seen += [data[kind] for kind in TEXTS if kind in data]
+
+            client.execute_interactive(source, output_hook=keep, timeout=120)
+            outputs.append(seen)
+        return outputs[1:]
+
+    yield layer, once
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+def test_every_number_that_is_shown_is_compared(rerun):
+    """One stored number at a time is changed; the chapter's text must change with it, or nbval could not see it."""
+    layer, once = rerun
+    untouched = once()
+    everything = numbers_shown()
+    kinds = sorted({path[0] for _, path in everything})
+    assert kinds == ["cost", "history", "predicted", "true"]
+    draw = random.Random(6)
+    some = [draw.choice([n for n in everything if n[1][0] == kind]) for kind in kinds for _ in range(4)]
+    for file, path in some:
+        change(file, path, layer)
+        assert once() != untouched, f"{file} {path} was changed and the chapter shows the same"
+    shutil.rmtree(layer)
+    assert once() == untouched
+
+
+@pytest.mark.parametrize("kind", ["true", "history"])
+def test_nbval_fails_when_a_stored_number_changes(kind, tmp_path):
+    file, path = random.Random(kind).choice([number for number in numbers_shown() if number[1][0] == kind])
+    change(file, path, tmp_path / "runs")
+    done = run_nbval(tmp_path / "runs")
+    assert done.returncode == 1
+    assert "failed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-p", "epocs", "2"], r"parameter = 'epocs' is not known \(did you mean 'epochs'\?\)"),
+        (["-y", "lr: 1e-4"], r"lr = '1e-4' must be a finite number"),
+        (["-p", "profile", "publised"], r"profile = 'publised' is not known \(did you mean 'published'\?\)"),
+    ],
+)
+def test_bad_parameter_stops_the_second_cell(words, message, tmp_path):
+    done = papermill(tmp_path, *words)
+    assert done.returncode != 0
+    assert re.search(message, done.stderr)
+    ran = [cell for cell in code_cells(read(tmp_path / "out.ipynb")) if cell.execution_count is not None]
+    # papermill adds a cell with what was injected; the next one is the check
+    assert len(ran) == 3
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"dataset": "mnits"}, "did you mean 'mnist'"),
+        ({"method": "pgd"}, "allowed: all, vanilla"),
+        ({"epochs": 2.5}, "epochs = 2.5 must be a whole number"),
+        ({"epochs": -1}, "at least 0"),
+        ({"seed": "0"}, "seed = '0' must be a whole number"),
+        ({"train": "true"}, "train = 'true' must be True or False"),
+        ({"lr": -1e-3}, "at least 0"),
+        ({"device": "cuda:9"}, "GPUs are here"),
+        ({"device": "gpu"}, "allowed: auto, cpu, cuda"),
+    ],
+)
+def test_bad_settings(names, message):
+    with pytest.raises(InputError, match=message):
+        Settings.check(names)
+
+
+def test_a_reader_s_own_parameters_train(tmp_path):
+    done = papermill(tmp_path, "-p", "dataset", "digits", "-p", "method", "vanilla", "-p", "epochs", "1")
+    assert done.returncode == 0, done.stderr[-2000:]
+    (run_id,) = Store(tmp_path / "runs").ids()
+    assert run_id.startswith("digits/vanilla-e1-")
+
+
+def test_readme_example(tmp_path):
+    """SIM-Adv on a reader's own net and tensors, at most 20 lines, works as printed."""
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    lines = [line for line in example.splitlines() if line.strip()]
+    assert len(lines) <= 20
+    done = subprocess.run([sys.executable, "-W", "error", "-c", example], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    share = float(re.match(r"([\d.]+) %", done.stdout)[1])
+    assert share > 60
