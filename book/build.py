@@ -2,10 +2,11 @@
 
 ``python book/build.py --profile digits`` works on a copy of the book in ``_build/digits``; the site already there
 is replaced only by one that was built without an error or a warning. ``python book/build.py --refresh`` executes
-the chapters with their own parameters and writes them back over the sources, ready to commit.
+the chapters with their own parameters and writes them back over the sources, ready to commit, with README's picture.
 """
 
 import argparse
+import base64
 import os
 import shutil
 import subprocess
@@ -24,6 +25,8 @@ HIDE = {"published": ("injected-parameters", "remove-cell"), "digits": ("paramet
 PROFILES = tuple(HIDE)
 # the kernel's own warnings are about its sockets, which are local
 KERNEL = {"kernel_name": "python3", "extra_arguments": ["--log-level=ERROR"], "progress_bar": sys.stderr.isatty()}
+# the README's picture: the figure of a chapter's cell
+PICTURE = ("book/06_evaluation", "sawtooth", ROOT / "book" / "images" / "sawtooth.png")
 BANNER = "Built with PROFILE={}: these are not the published results."
 
 
@@ -110,6 +113,11 @@ def main() -> None:
     executed = {name: execute(name, {}) for name in chapters()}
     for name, notebook in executed.items():
         nbformat.write(notebook, ROOT / f"{name}.ipynb")
+    chapter, cell_id, path = PICTURE
+    (cell,) = (cell for cell in executed[chapter].cells if cell.id == cell_id)
+    (picture,) = (output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(base64.b64decode(picture))
     return None
 
 

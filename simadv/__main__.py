@@ -13,7 +13,6 @@ from simadv.checks import InputError
 from simadv.specs import CHOICES, DATASETS, METHODS, EvalSpec, RunSpec, run_spec
 from simbook import chapters
 
-UNITS = {"s": 1, "m": 60, "h": 3600}
 NUMBERS = {"epochs": int, "batch_size": int, "seed": int, "n2": int, "m": int, "images": int, "monitor_images": int}
 NUMBERS |= {"lr": float, "epsilon": float, "n1": float, "lambda_": float, "beta": float, "weight_decay": float}
 
@@ -23,7 +22,7 @@ def seconds(text: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
     if not found or float(found[1]) <= 0:
         raise InputError(f"budget = {text!r} is not understood; write a number above 0 with s, m or h, as in 9m")
-    return float(found[1]) * UNITS[found[2]]
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("plan", help="list the runs that the chapters ask for and that are not done, with their cost")
     commands.add_parser("status", help="list all runs that the chapters ask for: done, partial or missing")
     run = commands.add_parser("run", help="train runs: those of the plan by id, all of it, or one of your own")
-    run.add_argument("ids", nargs="*", metavar="ID", help="ids (or their beginnings) as plan prints them")
+    run.add_argument("ids", nargs="*", metavar="ID", help="beginnings of ids that plan prints: all runs that fit")
     run.add_argument("--all", action="store_true", help="everything that plan lists, in its order")
     run.add_argument("--dataset", help=f"a run of your own: {', '.join(DATASETS)}")
     run.add_argument("--method", help=f"a run of your own: {', '.join(METHODS)}")
@@ -52,9 +51,8 @@ def parser() -> argparse.ArgumentParser:
     for command in (run, measure):
         command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
         command.add_argument("--threads", type=int, help="CPU threads of this process")
-    run.epilog = (
-        "Settings of a run of your own: --" + " --".join(sorted(n.rstrip("_") for n in {*NUMBERS, *CHOICES})) + "."
-    )
+    settings = sorted(name.rstrip("_") for name in {*NUMBERS, *CHOICES})
+    run.epilog = f"Settings of a run of your own: --{' --'.join(settings)}."
     return top
 
 
@@ -92,10 +90,10 @@ def wanted(arguments: argparse.Namespace, kept: store.Store) -> list[RunSpec]:
     chosen = []
     for text in arguments.ids:
         fitting = [spec for spec in planned if spec.id.startswith(text)]
-        if len(fitting) != 1:
-            raise InputError(f"id {text!r} fits {len(fitting)} planned runs; python -m simadv plan lists them")
+        if not fitting:
+            raise InputError(f"id {text!r} fits no planned run; python -m simadv plan lists them")
         chosen += fitting
-    return chosen
+    return list(dict.fromkeys(chosen))
 
 
 def train(arguments: argparse.Namespace, kept: store.Store) -> None:
@@ -116,10 +114,10 @@ def measure(arguments: argparse.Namespace, kept: store.Store) -> None:
     spec = EvalSpec(attack=arguments.attack, epsilon=arguments.epsilon, images=arguments.images, seed=arguments.seed)
     result = runs.evaluate(run, spec, store=kept, device=arguments.device)
     shares = {labels: 100 * result[labels] / result["images"] for labels in ("true", "predicted")}
-    print(
-        f"{run.spec.id} under {spec.attack}: {shares['true']:.2f} % (true labels), "
-        f"{shares['predicted']:.2f} % (predicted labels), {result['images']} images"
-    )
+    print(f"{run.spec.id} under {spec.attack}, {result['images']} images:", end=" ")
+    print(f"{shares['true']:.2f} % (true labels), {shares['predicted']:.2f} % (predicted labels)")
+    for doubt in runs.doubts(run, spec, store=kept, device=arguments.device):
+        print(f"warning: not to be trusted: {doubt}", file=sys.stderr)
 
 
 def main(words: list[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from simadv.attacks import Attack, input_gradient, predict
 from simadv.checks import InputError
@@ -122,10 +122,8 @@ def doubts(model: nn.Module, x: Tensor, y: Tensor, attack: Attack, *, seed: int 
     flat = input_gradient(model, x, y).flatten(1).abs().amax(1) == 0
     if flat.any():
         found.append(f"the loss has no gradient at {100 * float(flat.double().mean()):.1f} % of the images")
-    unbounded = (
-        replace(attack, epsilon=1.0, n1=10, n2=max(40, attack.n2)) if attack.n2 > 1 else replace(attack, epsilon=1.0)
-    )
-    left = accuracy(model, x, y, unbounded, seed=seed).percent()
+    steps = {"n1": 10, "n2": max(40, attack.n2)} if attack.n2 > 1 else {}
+    left = accuracy(model, x, y, replace(attack, epsilon=1.0, **steps), seed=seed).percent()
     if left > 0:
         found.append(f"with epsilon = 1 {left:.1f} % are still classified correctly; 0 % was to be expected")
     return found

@@ -215,3 +215,13 @@ def evaluate(
     seconds = time.perf_counter() - began
     measured = asdict(result) | {"seconds": seconds, "provenance": provenance(target, alone=alone)}
     return store.add_evaluation(run, spec, measured)
+
+
+def doubts(run: Run, spec: EvalSpec, *, store: Store | None = None, device: str = "auto") -> list[str]:
+    """Return why an iterated evaluation is not to be trusted (:func:`simadv.evaluation.doubts`, on 200 images)."""
+    attack, target = spec.attack_on(run.spec), pick_device(device)
+    if attack is None or attack.n2 == 1:
+        return []
+    dataset = load_data(run.spec.dataset, target)
+    model = (store or default()).model(run, device=target)
+    return evaluation.doubts(model, dataset.x_test[:200], dataset.y_test[:200], attack, seed=spec.seed)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from simadv.attacks import Attack, predict
 from simadv.checks import whole

@@ -15,7 +15,7 @@ ATTACK_COLOURS = {"Original": COLOURS[7], "FGSM": COLOURS[1], "BIM": COLOURS[0],
 def style() -> None:
     """Set the style of every figure of the book: white ground (it shows on dark pages too), twice the size."""
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.9)
-    plt.rcParams |= {"figure.dpi": 100, "savefig.dpi": 200, "figure.facecolor": "white", "legend.frameon": False}
+    plt.rcParams |= {"figure.dpi": 200, "figure.facecolor": "white", "legend.frameon": False}
 
 
 def colour(attack: str) -> tuple:
@@ -40,7 +40,11 @@ def accuracy_dots(frame: pd.DataFrame, *, title: str) -> Figure:
     if frame.empty:
         return nothing_yet(title)
     several = frame.dataset.nunique() > 1
-    frame = frame.assign(name=[f"{r.dataset}: " * several + f"{r.title}, rate {r.lr:g}" for r in frame.itertuples()])
+    frame = frame.assign(
+        name=[
+            f"{r.dataset}: " * several + f"{r.title}, rate {r.lr:.0e}".replace("e-0", "e-") for r in frame.itertuples()
+        ]
+    )
     rows = {name: i for i, name in enumerate(frame.name.unique())}
     attacks = list(dict.fromkeys(frame.attack))
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.42 * len(rows)), layout="constrained")
@@ -53,6 +57,7 @@ def accuracy_dots(frame: pd.DataFrame, *, title: str) -> Figure:
         axes.plot(part.paper, at, "o", ms=9, mfc="none", mec=colour(attack), mew=1.2, ls="none")
     axes.plot([], [], "o", ms=9, mfc="none", mec="black", ls="none", label="the paper's number")
     axes.set(yticks=range(len(rows)), yticklabels=list(rows), xlim=(-3, 103), xlabel="test accuracy (%)", title=title)
+    axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.invert_yaxis()
     axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.9 / len(rows)), ncols=len(attacks) + 1)
     sns.despine(figure, left=True)

@@ -133,13 +133,6 @@ def test_the_import_graph_has_no_cycle():
     assert set(TopologicalSorter({stem: siblings(tree) for stem, tree in TREES.items()}).static_order()) == set(TREES)
 
 
-def test_only_plots_draws():
-    drawing = {
-        stem for stem, tree in TREES.items() if {"matplotlib", "seaborn"} & {n.split(".")[0] for n in imports(tree)}
-    }
-    assert drawing <= {"plots"}
-
-
 def test_no_import_takes_everything():
     assert not [name for tree in TREES.values() for name in imports(tree) if name.endswith("*")]
 

@@ -24,7 +24,9 @@ from simadv.specs import EvalSpec, run_spec
 from simadv.store import Store, StoreError, read_record, write_record, write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
-SPEC = run_spec("digits", "sim", epochs=2, n2=2, images=48, batch_size=16, monitor="FGSM", monitor_images=100)
+SPEC = run_spec(
+    "digits", "sim", epochs=2, n1=10, n2=2, images=48, batch_size=16, lr=1e-3, monitor="FGSM", monitor_images=100
+)
 OTHER = replace(SPEC, lr=2e-3)
 CLEAN = EvalSpec(attack="none", images=100)
 FGSM = EvalSpec(attack="FGSM", images=20)
