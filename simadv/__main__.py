@@ -9,10 +9,11 @@ import warnings
 import torch
 
 from simadv import runs, store
-from simadv.checks import InputError
+from simadv.checks import InputError, whole
 from simadv.specs import CHOICES, DATASETS, METHODS, EvalSpec, RunSpec, run_spec
 from simbook import chapters
 
+EXITS = {InputError: 2, runs.Unfinished: 3, KeyboardInterrupt: 130}
 NUMBERS = {"epochs": int, "batch_size": int, "seed": int, "n2": int, "m": int, "images": int, "monitor_images": int}
 NUMBERS |= {"lr": float, "epsilon": float, "n1": float, "lambda_": float, "beta": float, "weight_decay": float}
 
@@ -25,10 +26,18 @@ def seconds(text: str) -> float:
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that says what was wrong in one line."""
+
+    def error(self, message: str) -> None:
+        """Raise what was wrong."""
+        raise InputError(message)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all four commands."""
-    top = argparse.ArgumentParser(prog="python -m simadv", description="Plan, train and measure the runs of the book.")
-    commands = top.add_subparsers(dest="command", required=True)
+    top = Parser(prog="python -m simadv", description="Plan, train and measure the runs of the book.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="{plan,run,status,evaluate}")
     commands.add_parser("plan", help="list the runs that the chapters ask for and that are not done, with their cost")
     commands.add_parser("status", help="list all runs that the chapters ask for: done, partial or missing")
     run = commands.add_parser("run", help="train runs: those of the plan by id, all of it, or one of your own")
@@ -122,28 +131,20 @@ def measure(arguments: argparse.Namespace, kept: store.Store) -> None:
 
 def main(words: list[str] | None = None) -> int:
     """Run a command and return its exit code: 0 done, 2 bad input, 3 time is up, 130 stopped by Ctrl-C."""
-    arguments = parser().parse_args(words)
     # one line, without the place in the code that means nothing to who reads it
     warnings.showwarning = lambda message, *rest, **more: print(f"warning: {message}", file=sys.stderr)
     try:
+        arguments = parser().parse_args(words)
         kept = store.default()
         if getattr(arguments, "threads", None) is not None:
-            if arguments.threads < 1:
-                raise InputError(f"threads = {arguments.threads} must be at least 1")
-            torch.set_num_threads(arguments.threads)
+            torch.set_num_threads(whole("threads", arguments.threads, least=1))
         if arguments.command in ("plan", "status"):
             listing(kept, todo=arguments.command == "plan")
         else:
             {"run": train, "evaluate": measure}[arguments.command](arguments, kept)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except runs.Unfinished as pause:
-        print(pause, file=sys.stderr)
-        return 3
-    except KeyboardInterrupt as stop:
-        print(stop, file=sys.stderr)
-        return 130
+    except tuple(EXITS) as stop:
+        print(f"error: {stop}" if isinstance(stop, InputError) else stop, file=sys.stderr)
+        return next(code for kind, code in EXITS.items() if isinstance(stop, kind))
     return 0
 
 

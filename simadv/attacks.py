@@ -176,7 +176,7 @@ class Attack:
     @classmethod
     def parse(cls, text: str, **settings) -> "Attack":
         """Read the paper's notation: ``FGSM``, ``BIM(10,40)``, ``Madry(20,50)x10``; ``settings`` as in the class."""
-        found = re.fullmatch(r"([\w+]+?)(?:\(([\d.]+),\s*(\d+)\))?(?:x(\d+))?", text.strip())
+        found = re.fullmatch(r"([\w+]+?)(?:\((\d+\.?\d*|\.\d+),\s*(\d+)\))?(?:x(\d+))?", str(text).strip())
         if not found:
             raise InputError(f"attack = {text!r} is not understood; write FGSM, R+FGSM, BIM(10,40) or Madry(20,50)x10")
         kind, n1, n2, restarts = found.groups()
@@ -215,12 +215,8 @@ class Attack:
         return best
 
     def _once(self, model: nn.Module, x_hat: Tensor, y: Tensor, generator: torch.Generator | None) -> Tensor:
+        make = {"FGSM": fgsm, "R+FGSM": r_fgsm, "BIM": bim, "Madry": madry}[self.kind]
+        steps = {"n1": self.n1, "n2": self.n2} if self.kind in ("BIM", "Madry") else {}
+        start = {"generator": generator} if self.is_random else {}
         settings = {"epsilon": self.epsilon, "projection": self.projection, "mode": self.mode}
-        steps = {"n1": self.n1, "n2": self.n2}
-        if self.kind == "FGSM":
-            return fgsm(model, x_hat, y, **settings)
-        if self.kind == "R+FGSM":
-            return r_fgsm(model, x_hat, y, generator=generator, **settings)
-        if self.kind == "BIM":
-            return bim(model, x_hat, y, **steps, **settings)
-        return madry(model, x_hat, y, generator=generator, **steps, **settings)
+        return make(model, x_hat, y, **settings, **steps, **start)

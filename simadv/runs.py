@@ -2,6 +2,7 @@ r"""From a spec to a trained model and its numbers: look it up, or go on from a 
 
 import os
 import platform
+import re
 import subprocess
 import time
 import warnings
@@ -34,12 +35,9 @@ def pick_device(name: str = "auto") -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"device = {name!r} is not known; allowed: auto, cpu, cuda, cuda:0, ...") from error
-    if device.type not in ("cpu", "cuda"):
-        raise InputError(f"device = {name!r} is not supported; allowed: auto, cpu, cuda, cuda:0, ...")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", str(name)):
+        raise InputError(f"device = {name!r} is not known; allowed: auto, cpu, cuda, cuda:0, ...")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
             f"device = {name!r} was asked for, but {torch.cuda.device_count()} GPUs are here; try cpu or auto"
@@ -170,9 +168,13 @@ def load_or_run(
     if found is not None:
         return found
     target = pick_device(device)
+    load_data(spec.dataset, target)
     if spec.caution:
         warnings.warn(f"{spec.id}: {spec.caution}", stacklevel=2)
     with store.lock(spec):
+        found = store.find(spec)  # another process may have finished it meanwhile
+        if found is not None:
+            return found
         kept = store.load_checkpoint(spec)
         trainer = trainer_of(spec, target)
         if kept is not None:

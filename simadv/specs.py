@@ -61,6 +61,9 @@ CHOICES = {
     "mode": MODES,
     "coral": CORAL_FORMS,
 }
+_WHOLE = {"seed": 0} | dict.fromkeys(("epochs", "batch_size", "monitor_images", "images", "n2", "m"), 1)
+_REAL = {name: {"above": 0} for name in ("lr", "epsilon", "n1", "beta")}
+_REAL |= {name: {"least": 0} for name in ("weight_decay", "lambda_")}
 _OF_METHODS = {name for settings in METHODS.values() for name in settings} - {"batch_size", *_GLANCE}
 
 
@@ -116,27 +119,22 @@ class RunSpec:
                 has = ", ".join(METHODS[self.method]) or "no settings of its own"
                 raise InputError(f"method {self.method!r} {verb} {name}; it has: {has}")
         self._check_numbers()
-        for name in ("lr", "epsilon", "weight_decay", "n1", "lambda_", "beta"):
-            if getattr(self, name) is not None:  # 10 and 10.0 are one run, and so one id
-                object.__setattr__(self, name, float(getattr(self, name)))
         if self.monitor is not None:
-            Attack.parse(self.monitor, epsilon=self.epsilon)
+            object.__setattr__(self, "monitor", str(Attack.parse(self.monitor, epsilon=self.epsilon)))
         if (self.model == "resnet20") != (self.dataset == "cifar10"):
             raise InputError(
                 f"model = {self.model!r} does not fit {self.dataset}: resnet20 is for cifar10, lenet for the rest"
             )
 
     def _check_numbers(self) -> None:
-        for name in ("epochs", "batch_size", "monitor_images", "n2", "m", "images"):
-            if getattr(self, name) is not None:
-                whole(name, getattr(self, name), least=1)
-        whole("seed", self.seed, least=0)
-        for name in ("lr", "epsilon", "n1", "beta"):
-            if getattr(self, name) is not None:
-                number(name, getattr(self, name), above=0)
-        for name in ("weight_decay", "lambda_"):
-            if getattr(self, name) is not None:
-                number(name, getattr(self, name), least=0)
+        optional = _OF_METHODS | {"images"}
+        for name, least in _WHOLE.items():
+            if getattr(self, name) is not None or name not in optional:
+                whole(name, getattr(self, name), least=least)
+        for name, bound in _REAL.items():
+            if getattr(self, name) is not None or name not in optional:
+                # 10 and 10.0 are one run, and so one id
+                object.__setattr__(self, name, float(number(name, getattr(self, name), **bound)))
 
     @property
     def id(self) -> str:
@@ -221,7 +219,8 @@ class EvalSpec:
             parsed = Attack.parse(self.attack, epsilon=self.epsilon or 1.0, projection=self.projection)
             object.__setattr__(self, "attack", str(parsed))
         if self.epsilon is not None:
-            number("epsilon", self.epsilon, above=0)
+            object.__setattr__(self, "epsilon", float(number("epsilon", self.epsilon, above=0)))
+        one_of("projection", self.projection, PROJECTIONS)
         if self.images is not None:
             whole("images", self.images, least=1)
         whole("seed", self.seed, least=0)

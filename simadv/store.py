@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import filelock
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -52,6 +53,15 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def fingerprint(tensors: dict[str, Tensor], about: dict[str, str]) -> str:
+    """Return the SHA-256 of what a checkpoint says and holds, in hex."""
+    found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, value in sorted(tensors.items()):
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        found.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
 def write_record(path: Path, record: dict) -> None:
     """Write ``record`` as JSON that carries its own checksum."""
     body = json.dumps(record, indent=1, allow_nan=False)
@@ -70,7 +80,7 @@ def read_record(path: Path) -> dict:
         record, stated = content["record"], content["sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path.parent.name}/{path.name} is damaged ({error}); restore or delete it") from error
-    if sha256(json.dumps(record, indent=1, allow_nan=False).encode()) != stated:
+    if sha256(json.dumps(record, indent=1).encode()) != stated:
         raise StoreError(f"{path.parent.name}/{path.name} was changed: its checksum differs; restore or delete it")
     return record
 
@@ -117,6 +127,12 @@ class Store:
             InputError: there is none. StoreError: it is damaged.
         """
         one_of("run", run_id, self.ids())
+        run = self._read(run_id)
+        if run.spec.id != run_id:
+            raise StoreError(f"{run_id} holds another spec, that of {run.spec.id}; delete or rename it")
+        return run
+
+    def _read(self, run_id: str) -> Run:
         folder = next(root / run_id for root in self.roots if (root / run_id / "run.json").exists())
         record = read_record(folder / "run.json")
         try:
@@ -132,7 +148,7 @@ class Store:
         """
         if not any((root / spec.id / "run.json").exists() for root in self.roots):
             return None
-        run = self.get(spec.id)
+        run = self._read(spec.id)
         if run.spec != spec:
             raise StoreError(f"{spec.id} holds another spec ({'; '.join(run.spec.differs(spec))}); delete or rename it")
         return run
@@ -195,6 +211,7 @@ class Store:
         """Keep everything that a run needs to go on, in one file, replaced as a whole."""
         plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         about = {"spec": json.dumps(asdict(spec)), "progress": json.dumps(progress)}
+        about["sha256"] = fingerprint(plain, about)
         write_whole(self.checkpoint(spec), lambda part: save_file(plain, part, metadata=about))
 
     def load_checkpoint(self, spec: RunSpec) -> tuple[dict[str, Tensor], dict] | None:
@@ -208,8 +225,10 @@ class Store:
             return None
         try:
             with safe_open(path, "pt") as file:
-                about = file.metadata()
+                about = file.metadata() or {}
             tensors = load_file(path)
+            if about.pop("sha256", None) != fingerprint(tensors, about):
+                raise SafetensorError("its checksum differs")
         except (SafetensorError, OSError) as error:
             raise StoreError(f"{spec.id}: its checkpoint is damaged ({error}); delete it to start again") from error
         other = RunSpec(**json.loads(about["spec"]))
@@ -225,7 +244,10 @@ class Store:
             StoreError: another process is training it.
         """
         folder = self.path(spec.id)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{folder} cannot be made ({error.strerror}); SIMADV_STORE must name a folder") from error
         try:
             with filelock.FileLock(folder / "run.lock", timeout=0):
                 yield
