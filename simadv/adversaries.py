@@ -48,12 +48,13 @@ class Attacker:
 class Carried:
     r"""One example per training image in as few bytes as hold it, in the unaugmented frame.
 
-    Where every step is a whole number of grey levels and so is every image, a byte holds a pixel exactly.
+    Where all moves (the step, and epsilon, where it is cut short) are whole numbers of grey levels, as every
+    image is, a byte holds a pixel exactly.
     Else float16 does: it moves a pixel by at most 2^-12, a sixteenth of a grey level.
     """
 
-    def __init__(self, x: Tensor, *, step: float | None) -> None:
-        on_grid = step is not None and abs(255 * step - round(255 * step)) < 1e-6
+    def __init__(self, x: Tensor, *, moves: tuple[float, ...]) -> None:
+        on_grid = bool(moves) and all(abs(255 * move - round(255 * move)) < 1e-6 for move in moves)
         self.exact = on_grid and torch.equal((x * 255).round() / 255, x)
         self.values = self._encode(x)
 
@@ -104,7 +105,7 @@ class SIM:
         self.reset = one_of("reset", reset, RESETS)
         self.passes = (1 + (labels == "predicted"), 1)
         self.x = x
-        self.carried = Carried(x, step=None if reset == "random" else epsilon / n1)
+        self.carried = Carried(x, moves=() if reset == "random" else (epsilon, epsilon / n1))
         phases = torch.randint(n2, (len(x),), generator=torch.Generator().manual_seed(seed))
         self.phase = phases.to(x.device) if reset == "staggered" else torch.zeros_like(phases, device=x.device)
 

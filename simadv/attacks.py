@@ -176,7 +176,7 @@ class Attack:
     @classmethod
     def parse(cls, text: str, **settings) -> "Attack":
         """Read the paper's notation: ``FGSM``, ``BIM(10,40)``, ``Madry(20,50)x10``; ``settings`` as in the class."""
-        found = re.fullmatch(r"([\w+]+?)(?:\((\d+\.?\d*|\.\d+),\s*(\d+)\))?(?:x(\d+))?", str(text).strip())
+        found = re.fullmatch(r"([\w+]+?)(?:\((\d+\.?\d*(?:e[+-]?\d+)?),\s*(\d+)\))?(?:x(\d+))?", str(text).strip())
         if not found:
             raise InputError(f"attack = {text!r} is not understood; write FGSM, R+FGSM, BIM(10,40) or Madry(20,50)x10")
         kind, n1, n2, restarts = found.groups()
@@ -185,7 +185,7 @@ class Attack:
             raise InputError(
                 f"attack = {text!r}: BIM and Madry take (n1,n2), as in BIM(10,40); FGSM and R+FGSM take none"
             )
-        steps = {} if n1 is None else {"n1": float(n1) if "." in n1 else int(n1), "n2": int(n2)}
+        steps = {} if n1 is None else {"n1": int(n1) if n1.isdecimal() else float(n1), "n2": int(n2)}
         return cls(kind=kind, restarts=int(restarts or 1), **steps, **settings)
 
     @property
@@ -200,7 +200,7 @@ class Attack:
         return self.restarts * self.n2 + check + (self.labels == "predicted"), self.restarts * self.n2
 
     def __str__(self) -> str:
-        steps = f"({self.n1:g},{self.n2})" if self.kind in ("BIM", "Madry") else ""
+        steps = f"({str(self.n1).removesuffix('.0')},{self.n2})" if self.kind in ("BIM", "Madry") else ""
         return f"{self.kind}{steps}" + (f"x{self.restarts}" if self.restarts > 1 else "")
 
     def __call__(

@@ -156,7 +156,7 @@ def test_float16_stays_within_a_grey_level_over_a_cycle():
 @given(seed=st.integers(0, 10**6))
 def test_float16_moves_a_pixel_by_at_most_what_is_said(seed):
     x = torch.rand(3, 1, 16, 16, generator=generator(seed))
-    carried = Carried(x, step=0.03)
+    carried = Carried(x, moves=(0.03,))
     y = torch.rand(2, 1, 16, 16, generator=generator(seed + 1))
     carried.write(torch.tensor([2, 0]), y)
     assert (carried.read(torch.tensor([2, 0])) - y).abs().max() <= 2**-12
@@ -167,13 +167,13 @@ def test_float16_moves_a_pixel_by_at_most_what_is_said(seed):
 def test_a_byte_is_used_only_where_it_is_exact():
     x, _ = images(0, 3, dtype=torch.float32)
     on_grid = on_grey_levels(x)
-    assert Carried(on_grid, step=2 / 255).exact
-    assert Carried(on_grid, step=2 / 255).values.dtype == torch.uint8
-    for images_, step in ((x, 2 / 255), (on_grid, 0.03), (on_grid, None)):
-        assert not Carried(images_, step=step).exact
-        assert Carried(images_, step=step).values.dtype == torch.float16
+    assert Carried(on_grid, moves=(2 / 255,)).exact
+    assert Carried(on_grid, moves=(2 / 255,)).values.dtype == torch.uint8
+    for images_, moves in ((x, (2 / 255,)), (on_grid, (0.03,)), (on_grid, (1 / 255, 0.3)), (on_grid, ())):
+        assert not Carried(images_, moves=moves).exact
+        assert Carried(images_, moves=moves).values.dtype == torch.float16
     levels = (torch.arange(256) / 255).view(1, 1, 16, 16)
-    assert torch.equal(Carried(levels, step=1 / 255).read(torch.tensor([0])), levels)
+    assert torch.equal(Carried(levels, moves=(1 / 255,)).read(torch.tensor([0])), levels)
 
 
 class Recorder(nn.Module):
