@@ -114,6 +114,8 @@ def main() -> None:
     for name, notebook in executed.items():
         nbformat.write(notebook, ROOT / f"{name}.ipynb")
     chapter, cell_id, path = PICTURE
+    if chapter not in executed:
+        return None
     (cell,) = (cell for cell in executed[chapter].cells if cell.id == cell_id)
     (picture,) = (output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
     path.parent.mkdir(exist_ok=True)

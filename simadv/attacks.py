@@ -90,6 +90,12 @@ def random_start(x_hat: Tensor, *, epsilon: float, generator: torch.Generator | 
     return (x_hat + epsilon * (2 * noise - 1)).clamp_(0, 1)
 
 
+def half_start(x_hat: Tensor, *, epsilon: float, generator: torch.Generator | None) -> Tensor:
+    r"""Return the image moved by half of :math:`\epsilon` with random signs, clipped to [0, 1] (R+FGSM's start)."""
+    noise = torch.randn(x_hat.shape, generator=generator, device=x_hat.device, dtype=x_hat.dtype)
+    return (x_hat + epsilon / 2 * noise.sign()).clamp_(0, 1)
+
+
 def trajectory(model, x_hat, y, *, epsilon, n1, n2, start=None, projection="ball", mode="eval") -> Iterator[Tensor]:
     r"""Yield :math:`\tilde x_0, \tilde x_1, \dots, \tilde x_{n_2}`: every intermediate example from one pass.
 
@@ -122,8 +128,7 @@ def fgsm(model: nn.Module, x_hat: Tensor, y: Tensor, *, epsilon: float, **option
 
 def r_fgsm(model: nn.Module, x_hat: Tensor, y: Tensor, *, epsilon: float, generator=None, **options) -> Tensor:
     r"""Return R+FGSM examples (section 2.1.1; Tramèr et al. 2017): half of epsilon at random, half by gradient."""
-    noise = torch.randn(x_hat.shape, generator=generator, device=x_hat.device, dtype=x_hat.dtype)
-    start = (x_hat + epsilon / 2 * noise.sign()).clamp_(0, 1)
+    start = half_start(x_hat, epsilon=epsilon, generator=generator)
     return bim(model, x_hat, y, epsilon=epsilon, n1=2, n2=1, start=start, **options)
 
 
@@ -208,15 +213,19 @@ class Attack:
     ) -> Tensor:
         """Return adversarial examples of ``x_hat``, same shape."""
         target = predict(model, x_hat) if self.labels == "predicted" else y
-        best = self._once(model, x_hat, target, generator)
+        best = self.climb(model, x_hat, target, self.start(x_hat, generator))
         for _ in range(self.restarts - 1):
             standing = (predict(model, best) == y)[:, None, None, None]
-            best = torch.where(standing, self._once(model, x_hat, target, generator), best)
+            best = torch.where(standing, self.climb(model, x_hat, target, self.start(x_hat, generator)), best)
         return best
 
-    def _once(self, model: nn.Module, x_hat: Tensor, y: Tensor, generator: torch.Generator | None) -> Tensor:
-        make = {"FGSM": fgsm, "R+FGSM": r_fgsm, "BIM": bim, "Madry": madry}[self.kind]
-        steps = {"n1": self.n1, "n2": self.n2} if self.kind in ("BIM", "Madry") else {}
-        start = {"generator": generator} if self.is_random else {}
-        settings = {"epsilon": self.epsilon, "projection": self.projection, "mode": self.mode}
-        return make(model, x_hat, y, **settings, **steps, **start)
+    def start(self, x_hat: Tensor, generator: torch.Generator | None) -> Tensor:
+        r"""Return :math:`\tilde x_0`: the image itself, or the random point that the attack starts from."""
+        starts = {"R+FGSM": half_start, "Madry": random_start}
+        return starts[self.kind](x_hat, epsilon=self.epsilon, generator=generator) if self.is_random else x_hat
+
+    def climb(self, model: nn.Module, x_hat: Tensor, y: Tensor, start: Tensor) -> Tensor:
+        """Return the examples that one try gives from ``start``, away from the labels ``y``."""
+        n1, n2 = (2, 1) if self.kind == "R+FGSM" else (self.n1, self.n2)
+        settings = {"projection": self.projection, "mode": self.mode}
+        return bim(model, x_hat, y, epsilon=self.epsilon, n1=n1, n2=n2, start=start, **settings)

@@ -59,30 +59,24 @@ def accuracy(
     parts = list(zip(x.split(batch_size), y.split(batch_size), strict=True))
     for number, (x_hat, target) in enumerate(tqdm(parts, desc=label, unit="batch", disable=None)):
         guess = predict(model, x_hat)
-        kept = guess == target
-        if attack is None:
-            true, predicted = true + int(kept.sum()), predicted + int(kept.sum())
-            continue
-        correct = _survive(model, x_hat, target, target, attack, seed, number)
-        true += int(correct.sum())
-        # right at first: both conventions name the same label, and so make the same example
-        predicted += int((correct & kept).sum())
-        if not kept.all():
-            wrong = ~kept
-            against_guess = _survive(model, x_hat, target, guess, attack, seed, number, wrong)
-            predicted += int(against_guess.sum())
+        wrong = guess != target
+        kept = pushed = ~wrong
+        if attack is not None:
+            kept = pushed = _survive(model, x_hat, target, target, torch.ones_like(wrong), attack, seed, number)
+            if wrong.any():  # elsewhere both conventions name the same label, and so make the same example
+                pushed = torch.where(wrong, _survive(model, x_hat, target, guess, wrong, attack, seed, number), kept)
+        true, predicted = true + int(kept.sum()), predicted + int(pushed.sum())
     return Accuracy(len(y), true, predicted)
 
 
-def _survive(model, x_hat, y, away_from, attack: Attack, seed: int, number: int, which: Tensor | None = None) -> Tensor:
-    """Return which images (of ``which``) are classified as ``y`` after an attack away from ``away_from``."""
-    which = torch.ones_like(y, dtype=torch.bool) if which is None else which
-    standing = torch.ones_like(y[which], dtype=torch.bool)
+def _survive(model, x_hat, y, away_from, which: Tensor, attack: Attack, seed: int, number: int) -> Tensor:
+    """Return which of the images ``which`` are classified as ``y`` after an attack away from ``away_from``."""
+    standing = which.clone()
     for restart in range(attack.restarts):
-        generator = generator_for(seed, number, restart, device=x_hat.device)
-        once = replace(attack, restarts=1, labels="true")
-        x_tilde = once(model, x_hat[which], away_from[which], generator=generator)
-        standing &= predict(model, x_tilde) == y[which]
+        # drawn for the whole batch, so that an image starts at the same point whoever else is attacked
+        start = attack.start(x_hat, generator_for(seed, number, restart, device=x_hat.device))
+        x_tilde = attack.climb(model, x_hat[which], away_from[which], start[which])
+        standing[which] &= predict(model, x_tilde) == y[which]
     return standing
 
 
