@@ -91,21 +91,30 @@ def follow(pid: int, due) -> bool:
     return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
 
 
+def stamp(path: Path) -> int:
+    """Return when a file was last replaced, 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
 def kill_until_done(spec: RunSpec, folder: Path, seconds: float, chance: random.Random, left: int) -> list[dict]:
     """Kill at most ``left`` lives of a run and let the next one end; the last kill comes while it is being finished."""
     home, kills = folder / spec.id, []
     while True:
-        # most lives are short, and every fifth goes far
-        began, delay = time.monotonic(), chance.uniform(0, seconds / (2 if len(kills) % 5 == 4 else 8))
-        in_a_write = len(kills) % 3 == 0
+        # most lives are short; every fifth goes far, at least to a checkpoint of its own, however slow the machine
+        far, in_a_write = len(kills) % 5 == 4, len(kills) % 3 == 0
+        began, delay = time.monotonic(), chance.uniform(0, seconds / (2 if far else 8))
+        saved_before = stamp(home / "checkpoint.safetensors") if far else None
         pid = fork(spec, folder, slowly=True)
 
-        def due(pid=pid, began=began, delay=delay, in_a_write=in_a_write) -> bool:
+        def due(pid=pid, began=began, delay=delay, in_a_write=in_a_write, saved_before=saved_before) -> bool:
             if len(kills) > left:
                 return False
             if len(kills) == left:
                 return (home / f"run.json.{pid}.part").exists()
-            if time.monotonic() - began < delay:
+            if time.monotonic() - began < delay or stamp(home / "checkpoint.safetensors") == saved_before:
                 return False
             return not in_a_write or any(home.glob(f"*.{pid}.part"))
 

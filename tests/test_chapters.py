@@ -88,11 +88,8 @@ def numbers_shown():
         run = store.find(spec)
         if run is None:
             continue
-        shown += [
-            (f"{spec.id}/evals/{e.id}.json", (kind,))
-            for e in evaluations(spec.dataset)
-            for kind in ("true", "predicted")
-        ]
+        measured = [e.id for e in evaluations(spec.dataset) if store.evaluation(run, e)]
+        shown += [(f"{spec.id}/evals/{e}.json", (kind,)) for e in measured for kind in ("true", "predicted")]
         shown.append((f"{spec.id}/run.json", ("cost", "seconds")))
         if spec.method == "sim" and spec.lr == max(
             s.lr for s in evaluation_runs(Settings()) if s.dataset == spec.dataset

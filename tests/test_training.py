@@ -169,7 +169,7 @@ def test_passes_are_those_that_the_net_sees(method, settings, expected, monitor)
     ("settings", "expected"),
     [
         ({"epochs": 6}, [0.5] * 6),
-        ({"epochs": 8, "schedule": "steps"}, [0.5] * 4 + [0.05] * 2 + [0.005] * 2),
+        ({"epochs": 12, "schedule": "steps"}, [0.5] * 6 + [0.05] * 3 + [0.005] * 3),
         ({"epochs": 5, "schedule": "steps"}, [0.5] * 3 + [0.05] + [0.005]),
         ({"epochs": 1, "schedule": "steps"}, [0.5]),
     ],
