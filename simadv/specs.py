@@ -19,8 +19,8 @@ _GREY = {"model": "lenet", "lr": 1e-4, "monitor": "BIM(10,40)"}
 _SGD = {"lr": 0.1, "optimizer": "sgd", "weight_decay": 5e-4, "schedule": "steps", "augment": "pad-crop-flip"}
 DATASETS: dict[str, dict] = {
     # chosen so that the story shows within minutes: Vanilla at nothing under BIM, SIM-Adv far above
-    "digits": {"model": "lenet", "epsilon": 0.15, "epochs": 60, "lr": 3e-3, "batch_size": 32, "precision": "float32"}
-    | {"monitor": "BIM(10,20)", "monitor_images": 200},
+    "digits": {"model": "lenet", "epsilon": 0.15, "epochs": 40, "lr": 5e-3, "batch_size": 64, "precision": "float32"}
+    | {"monitor": "BIM(10,20)", "monitor_images": 50},
     "mnist": _GREY | {"epsilon": 0.3, "epochs": 60},
     "fmnist": _GREY | {"epsilon": 0.2, "epochs": 80},
     "cifar10": _SGD | {"model": "resnet20", "epsilon": 8 / 255, "epochs": 200, "monitor": "BIM(4,20)"},

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from simadv import runs, store
 from simadv.specs import RunSpec, run_spec
 
-KILLS = 21
+KILLS = 20
 SMALL = {"images": 56, "batch_size": 16, "monitor": "Madry(2,2)", "monitor_images": 8}
 SPECS = {
     "sim": run_spec("digits", "sim", n1=2, n2=4, reset="staggered", epochs=16, **SMALL),
@@ -31,14 +31,14 @@ SPECS = {
 
 
 def half_first(write_whole):
-    """Return ``write_whole`` with a rest of 20 ms while half of the file is there."""
+    """Return ``write_whole`` with a rest while half of the file is there, longer for the files that come but once."""
 
     def slow(path: Path, write) -> None:
         def in_two_halves(part: Path) -> None:
             write(part)
             content = part.read_bytes()
             part.write_bytes(content[: len(content) // 2])
-            time.sleep(0.02)
+            time.sleep(0.02 if path.name == "checkpoint.safetensors" else 0.4)
             part.write_bytes(content)
 
         write_whole(path, in_two_halves)
@@ -100,8 +100,9 @@ def stamp(path: Path) -> int:
 
 
 def kill_until_done(spec: RunSpec, folder: Path, seconds: float, chance: random.Random, left: int) -> list[dict]:
-    """Kill at most ``left`` lives of a run and let the next one end; the last kill comes while it is being finished."""
+    """Kill ``left`` lives of a run, two more while it is being finished, and let the next one end; return the kills."""
     home, kills = folder / spec.id, []
+    last = {left: "weights.safetensors", left + 1: "run.json"}
     while True:
         # most lives are short; every fifth goes far, at least to a checkpoint of its own, however slow the machine
         far, in_a_write = len(kills) % 5 == 4, len(kills) % 3 == 0
@@ -110,10 +111,8 @@ def kill_until_done(spec: RunSpec, folder: Path, seconds: float, chance: random.
         pid = fork(spec, folder, slowly=True)
 
         def due(pid=pid, began=began, delay=delay, in_a_write=in_a_write, saved_before=saved_before) -> bool:
-            if len(kills) > left:
-                return False
-            if len(kills) == left:
-                return (home / f"run.json.{pid}.part").exists()
+            if len(kills) >= left:
+                return len(kills) in last and (home / f"{last[len(kills)]}.{pid}.part").exists()
             if time.monotonic() - began < delay or stamp(home / "checkpoint.safetensors") == saved_before:
                 return False
             return not in_a_write or any(home.glob(f"*.{pid}.part"))
