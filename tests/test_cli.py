@@ -23,9 +23,22 @@ from simadv.store import Store
 from simbook import chapters
 
 ROOT = Path(__file__).resolve().parents[1]
-SPEC = run_spec("digits", "sim", epochs=2, n1=10, n2=2, images=64, monitor_images=20, lr=1e-3)
+SPEC = run_spec("digits", "sim", epochs=2, n1=10, n2=2, images=64, monitor_images=20, lr=1e-3, batch_size=32)
 OWN = ["run", "--dataset", "digits", "--method", "sim", "--epochs", "2", "--n2", "2", "--n1", "10"]
-OWN += ["--images", "64", "--monitor_images", "20", "--lr", "1e-3", "--device", "cpu", "--threads", "1"]
+OWN += [
+    "--images",
+    "64",
+    "--monitor_images",
+    "20",
+    "--lr",
+    "1e-3",
+    "--batch_size",
+    "32",
+    "--device",
+    "cpu",
+    "--threads",
+    "1",
+]
 BAR = ("\r", "%|", "it/s", "step/s", "?step")
 
 
