@@ -46,25 +46,26 @@ class Attacker:
 
 
 class Carried:
-    r"""One example per training image in as few bytes as hold it, in the unaugmented frame.
+    r"""One example per training image, in the unaugmented frame, as whole numbers of a level.
 
-    Where all moves (the step, and epsilon, where it is cut short) are whole numbers of grey levels, as every
-    image is, a byte holds a pixel exactly.
-    Else float16 does: it moves a pixel by at most 2^-12, a sixteenth of a grey level.
+    Where all moves (the step, and epsilon, where it is cut short) are whole numbers of grey levels, as every image
+    is, a byte holds a pixel exactly. Else two bytes hold it in steps of 1/65535, of which a grey level has 257: a
+    visit rounds by 1/131070 at most, so that n2 of them move no pixel by more than n2/514 of a grey level.
     """
 
     def __init__(self, x: Tensor, *, moves: tuple[float, ...]) -> None:
         on_grid = bool(moves) and all(abs(255 * move - round(255 * move)) < 1e-6 for move in moves)
         self.exact = on_grid and torch.equal((x * 255).round() / 255, x)
+        # int16 counts from the middle: PyTorch cannot write uint16 by index
+        self.levels, self.middle, self.dtype = (255, 0, torch.uint8) if self.exact else (65535, 32768, torch.int16)
         self.values = self._encode(x)
 
     def _encode(self, x: Tensor) -> Tensor:
-        return (x * 255).round().to(torch.uint8) if self.exact else x.to(torch.float16)
+        return (x * self.levels).round_().sub_(self.middle).to(self.dtype)
 
     def read(self, index: Tensor) -> Tensor:
         """Return the carried examples of the images ``index``, float32 in [0, 1]."""
-        values = self.values[index].float()
-        return values / 255 if self.exact else values
+        return self.values[index].float().add_(self.middle).div_(self.levels)
 
     def write(self, index: Tensor, x: Tensor) -> None:
         """Carry ``x`` for the images ``index``."""

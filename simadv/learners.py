@@ -45,6 +45,7 @@ class FreeReplay:
 
     The backward pass of each update also gives the gradient that moves the perturbation by a full epsilon.
     The perturbation belongs to the batch *slot*: it starts at 0, is carried to the next batch and never reset.
+    As in the authors' code a value that the clip to [0, 1] cuts off has no gradient, and so does not move.
     """
 
     def __init__(self, model: nn.Module, optimizer, precision: str, *, epsilon: float, m: int, slots: Tensor) -> None:
@@ -58,13 +59,14 @@ class FreeReplay:
         self.model.train()
         delta = self.delta[: len(x_hat)]  # a view: the last batch of an epoch is shorter
         for _ in range(self.m):
-            x_tilde = (x_hat + delta).clamp_(0, 1).requires_grad_(True)
+            moved = x_hat + delta
+            x_tilde = moved.clamp(0, 1).requires_grad_(True)
             with autocast(x_hat.device, self.precision):
                 loss = cross_entropy(self.model(x_tilde), y)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
-            delta.add_(self.epsilon * x_tilde.grad.sign()).clamp_(-self.epsilon, self.epsilon)
+            delta.add_(self.epsilon * x_tilde.grad.sign() * (x_tilde == moved)).clamp_(-self.epsilon, self.epsilon)
         return loss.detach()
 
     def state(self) -> dict[str, Tensor]:

@@ -81,6 +81,7 @@ def test_free_replay_is_algorithm_1():
     epsilon, m = 0.1, 3
     learner = FreeReplay(net, sgd(net), "float32", epsilon=epsilon, m=m, slots=x[:2])
     delta = torch.zeros(2, *x.shape[1:], dtype=torch.float64)
+    frozen = 0
     for epoch in range(2):
         for index in (torch.tensor([3, 0]), torch.tensor([4, 1]), torch.tensor([2])):  # the last batch is shorter
             loss = learner(x[index], y[index], index, epoch=epoch, view=Identity(), generator=None)
@@ -92,12 +93,16 @@ def test_free_replay_is_algorithm_1():
                     for parameter, gradient in zip(twin.parameters(), found[1:], strict=True):
                         parameter -= 0.1 * gradient
                 for slot in range(len(index)):
-                    moved = delta[slot] + epsilon * torch.sign(found[0][slot])
+                    image = x[index[slot]] + delta[slot]
+                    cut_off = (image < 0) | (image > 1)  # these pixels are clipped: nothing that they do counts
+                    frozen += int(cut_off.sum())
+                    moved = delta[slot] + epsilon * torch.where(cut_off, 0.0, torch.sign(found[0][slot]))
                     delta[slot] = torch.clip(moved, -epsilon, epsilon)
             assert float(loss) == pytest.approx(float(expected.detach()), rel=1e-9)
             assert same(net, twin)
             torch.testing.assert_close(learner.state()["delta"], delta, rtol=0, atol=1e-12)
     assert delta.abs().max() == epsilon
+    assert frozen > 20
 
 
 class Meter:
