@@ -65,18 +65,19 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def listing(state_of: store.Store, *, todo: bool) -> None:
-    """Print the chapters' runs, one a line: state, id, gradient passes, seconds where done."""
-    for chapter, specs in chapters.asked().items():
-        states = {spec: state_of.state(spec) for spec in specs}
-        done = sum(state == "done" for state in states.values())
-        print(f"{chapter}: {done} of {len(states)} runs done")
-        for spec, state in states.items():
-            if todo and state == "done":
+def listing(kept: store.Store, *, todo: bool) -> None:
+    """Print the chapters' runs, one a line: state, id, gradient passes, seconds where done, measures still to take."""
+    for chapter, asked in chapters.asked().items():
+        runs_of = {spec: kept.find(spec) for spec in asked}
+        print(f"{chapter}: {sum(run is not None for run in runs_of.values())} of {len(asked)} runs done")
+        for spec, run in runs_of.items():
+            missing = [m.id for m in chapters.unmeasured(run, asked[spec], kept)] if run else []
+            if todo and run and not missing:
                 continue
             forward, backward = (count / 1e6 for count in runs.passes(spec))
-            took = f"{state_of.find(spec).cost['seconds']:8.0f} s" if state == "done" else " " * 10
-            print(f"  {state:8}{took}  {forward:8.1f} M forward {backward:8.1f} M backward  {spec.id}")
+            took = f"{run.cost['seconds']:8.0f} s" if run else " " * 10
+            line = f"  {kept.state(spec):8}{took}  {forward:8.1f} M forward {backward:8.1f} M backward  {spec.id}"
+            print(line + (f"  not measured: {', '.join(missing)}" if missing else ""))
 
 
 def wanted(arguments: argparse.Namespace, kept: store.Store) -> list[RunSpec]:
@@ -85,7 +86,7 @@ def wanted(arguments: argparse.Namespace, kept: store.Store) -> list[RunSpec]:
     Raises:
         InputError: nothing, or nothing known, was asked for.
     """
-    planned = [spec for specs in chapters.asked().values() for spec in specs]
+    planned = list(dict.fromkeys(spec for asked in chapters.asked().values() for spec in asked))
     own = {name: getattr(arguments, name) for name in {*NUMBERS, *CHOICES}}
     own = {name: value for name, value in own.items() if value is not None}
     if own:
@@ -93,7 +94,7 @@ def wanted(arguments: argparse.Namespace, kept: store.Store) -> list[RunSpec]:
             raise InputError("a run of your own needs --dataset and --method, and goes with neither ids nor --all")
         return [run_spec(**own)]
     if arguments.all:
-        return [spec for spec in planned if kept.state(spec) != "done"]
+        return planned
     if not arguments.ids:
         raise InputError("nothing to run: give ids from plan, --all, or --dataset and --method")
     chosen = []
@@ -112,7 +113,9 @@ def train(arguments: argparse.Namespace, kept: store.Store) -> None:
     for spec in wanted(arguments, kept):
         if limit is not None and time.monotonic() > limit:
             raise runs.Unfinished(f"{spec.id}: time is up before it began")
-        done = runs.load_or_run(spec, store=kept, device=arguments.device, deadline=limit, alone=arguments.alone)
+        measures = [measure for asked in chapters.asked().values() for measure in asked.get(spec, ())]
+        options = {"deadline": limit, "alone": arguments.alone}
+        done = chapters.complete(spec, measures, store=kept, device=arguments.device, **options)
         last = done.history[-1]
         print(f"{spec.id}: done, {done.cost['seconds']:.0f} s, " + ", ".join(f"{k} {v:.4g}" for k, v in last.items()))
 

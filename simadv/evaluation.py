@@ -3,7 +3,6 @@ r"""The measures: test accuracy under an attack (Eq. 17), rho (Eq. 13), and whet
 Everything here is computed in the model's own precision, float32 for every model of the book.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -92,11 +91,6 @@ def rho(error: float, error_at_maximum: float) -> float:
     if not (0 <= error <= 1 and 0 < error_at_maximum <= 1):
         raise InputError(f"error rates {error!r} and {error_at_maximum!r} must be in [0, 1], the second above 0")
     return error / error_at_maximum
-
-
-def errors_along(model: nn.Module, x: Tensor, y: Tensor, examples: Iterator[Tensor]) -> list[float]:
-    """Return the error rate of each intermediate example of a :func:`simadv.attacks.trajectory`."""
-    return [float((predict(model, x_i) != y).double().mean()) for x_i in examples]
 
 
 def doubts(model: nn.Module, x: Tensor, y: Tensor, attack: Attack, *, seed: int = 0) -> list[str]:

@@ -194,29 +194,36 @@ def load_or_run(
         return store.finish(spec, trainer.learner.model, history, cost, provenance(target, alone=alone))
 
 
-def evaluate(
-    run: Run, spec: EvalSpec, *, store: Store | None = None, device: str = "auto", alone: bool = False
-) -> dict:
-    """Return the stored evaluation of a run; else measure it and store it.
+def measure(run: Run, spec, work, *, store: Store | None = None, device: str = "auto", alone: bool = False) -> dict:
+    """Return what is stored of a measure of a run; else do the work and store its outcome, seconds and provenance.
 
-    Returns:
-        A record with ``images`` and how many of them are classified correctly under ``true`` and ``predicted`` labels.
+    Args:
+        spec: what the measure is: a frozen dataclass with an ``id``, as :class:`EvalSpec`.
+        work: ``(model, dataset) -> dict`` of plain numbers and lists.
     """
     store = store or default()
     found = store.evaluation(run, spec)
     if found is not None:
         return found
     target = pick_device(device)
-    model = store.model(run, device=target)
-    dataset = load_data(run.spec.dataset, target)
-    x, y = dataset.x_test[: spec.images], dataset.y_test[: spec.images]
+    model, dataset = store.model(run, device=target), load_data(run.spec.dataset, target)
     began = time.perf_counter()
-    result = evaluation.accuracy(
-        model, x, y, spec.attack_on(run.spec), seed=spec.seed, label=f"{run.spec.id} under {spec.attack}"
-    )
-    seconds = time.perf_counter() - began
-    measured = asdict(result) | {"seconds": seconds, "provenance": provenance(target, alone=alone)}
-    return store.add_evaluation(run, spec, measured)
+    result = work(model, dataset)
+    about = {"seconds": time.perf_counter() - began, "provenance": provenance(target, alone=alone)}
+    return store.add_evaluation(run, spec, result | about)
+
+
+def evaluate(run: Run, spec: EvalSpec, **options) -> dict:
+    """Return the accuracy of a run under an attack: how many of ``images`` it gets right, ``true`` and ``predicted``.
+
+    ``options`` are those of :func:`measure`: a stored evaluation is found, a missing one is made and stored.
+    """
+
+    def work(model, dataset: data.Dataset) -> dict:
+        x, y, label = dataset.x_test[: spec.images], dataset.y_test[: spec.images], f"{run.spec.id} under {spec.attack}"
+        return asdict(evaluation.accuracy(model, x, y, spec.attack_on(run.spec), seed=spec.seed, label=label))
+
+    return measure(run, spec, work, **options)
 
 
 def doubts(run: Run, spec: EvalSpec, *, store: Store | None = None, device: str = "auto") -> list[str]:

@@ -1,25 +1,18 @@
-r"""What the chapters ask for: their parameters, and the runs and attacks behind each table."""
+r"""What each chapter asks for: its runs and what is measured of them, in the order of their worth."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
 
-from simadv.checks import InputError, number, one_of, whole
-from simadv.runs import evaluate, load_or_run, pick_device
-from simadv.specs import DATASETS, EvalSpec, RunSpec, run_spec
+from simadv.runs import load_or_run
+from simadv.specs import EvalSpec, RunSpec, run_spec
 from simadv.store import Run, Store, default
+from simbook.measures.base import Measure, take
+from simbook.measures.curves import Intermediate, Saturation
+from simbook.measures.embedding import Embedding
+from simbook.measures.gallery import Climb, Gallery
+from simbook.settings import ROWS, EvaluationSettings, Settings
 
-PROFILES = {"published": ("mnist", "fmnist", "cifar10"), "digits": ("digits",)}
+Asked = dict[RunSpec, list[Measure | EvalSpec]]
 
-# The rows of Table 3, and the neighbours that say what SIM-Adv's own ideas add.
-ROWS: tuple[tuple[str, dict], ...] = (
-    ("vanilla", {}),
-    ("fgsm", {}),
-    ("free", {}),
-    ("atda", {}),
-    ("sim", {"reset": "cycle"}),
-    ("sim", {"reset": "staggered"}),
-    ("bim", {}),
-    ("madry", {}),
-)
 # Section 6 trains at one rate and section 3 shows that it matters: both rates of Tables 1 and 4.
 RATES = {"mnist": (1e-4, 1e-3), "fmnist": (1e-4, 1e-3), "cifar10": (0.1,), "digits": (5e-3,)}
 ATTACKS = {
@@ -29,6 +22,7 @@ ATTACKS = {
     "digits": ("none", "FGSM", "BIM(10,40)", "Madry(10,40)"),
 }
 # Where a data set needs other settings than the paper's: ATDA as its authors train it; digits within minutes.
+_FEW_STEPS = {"monitor": None, "n1": 2, "n2": 5, "epochs": 20}
 EXCEPTIONS: dict[tuple[str, str], dict] = {
     ("cifar10", "atda"): {"optimizer": "adam", "lr": 1e-3, "schedule": "constant", "weight_decay": 0.0},
     ("digits", "vanilla"): {"monitor": None},
@@ -36,101 +30,180 @@ EXCEPTIONS: dict[tuple[str, str], dict] = {
     ("digits", "free"): {"monitor": None},
     ("digits", "atda"): {"monitor": None, "batch_size": 64},
     ("digits", "sim"): {"n1": 3},
-    ("digits", "bim"): {"monitor": None, "n1": 2, "n2": 5, "epochs": 20},
-    ("digits", "madry"): {"monitor": None, "n1": 2, "n2": 5, "epochs": 20},
+    ("digits", "bim"): _FEW_STEPS,
+    ("digits", "madry"): _FEW_STEPS,
+    ("digits", "bim-atda"): _FEW_STEPS | {"n1": 5, "batch_size": 64},
 }
+# The paper's own analyses are on these; digits stand in for them.
+GREY = ("mnist", "fmnist", "digits")
+# Fig. 2: the weight of ATDA's loss, from none past its authors' 1/3. Fig. 7: n1 of Madry(n1,30)-Adv.
+LAMBDAS = {"digits": (0.0, 0.15, 0.4)}
+N1 = {"digits": (5, 2)}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The parameters of a chapter, checked.
-
-    Args:
-        profile: ``published`` reads the store and shows what is missing as not run; ``digits`` trains everything.
-        dataset, method: one of the profile's, or ``all``.
-        epochs, lr: 0 for the book's own.
-        seed: of every run.
-        train: train what the published store lacks too.
-        device: see ``runs.pick_device``.
-    """
-
-    profile: str = "published"
-    dataset: str = "all"
-    method: str = "all"
-    epochs: int = 0
-    lr: float = 0.0
-    seed: int = 0
-    train: bool = False
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        one_of("profile", self.profile, PROFILES)
-        one_of("dataset", self.dataset, ("all", *DATASETS))
-        one_of("method", self.method, ("all", *dict(ROWS)))
-        whole("epochs", self.epochs, least=0)
-        whole("seed", self.seed, least=0)
-        number("lr", self.lr, least=0)
-        if not isinstance(self.train, bool):
-            raise InputError(f"train = {self.train!r} must be True or False")
-        pick_device(self.device)
-
-    @classmethod
-    def check(cls, names: dict) -> "Settings":
-        """Read a notebook's globals after its parameters cell: nothing else may be defined there yet.
-
-        Raises:
-            InputError: a name is no parameter (a misspelt ``-p``), or a value is of the wrong type or out of range.
-        """
-        plain = (str, int, float, bool, list, dict, tuple, type(None))
-        hidden = {"In", "Out"}
-        given = {k: v for k, v in names.items() if not k.startswith("_") and k not in hidden and isinstance(v, plain)}
-        for name in given:
-            one_of("parameter", name, [field.name for field in fields(cls)])
-        return cls(**given)
-
-    @property
-    def datasets(self) -> tuple[str, ...]:
-        """The data sets to show."""
-        return PROFILES[self.profile] if self.dataset == "all" else (self.dataset,)
+def evaluations(dataset: str, *attacks: str) -> list[EvalSpec]:
+    """Return accuracy on clean images and under ``attacks``; by default, those of Table 3."""
+    return [EvalSpec(attack=attack) for attack in (("none", *attacks) if attacks else ATTACKS[dataset])]
 
 
-def evaluation_runs(settings: Settings) -> list[RunSpec]:
+def spec_of(settings: Settings, dataset: str, method: str, **choice) -> RunSpec:
+    """Return a run of ``method``: the book's settings, the data set's exceptions, the reader's, then ``choice``."""
+    exceptions = EXCEPTIONS.get((dataset, method), {})
+    own = {"epochs": settings.epochs} if settings.epochs else {}
+    return run_spec(dataset, method, **({"seed": settings.seed} | exceptions | own | choice))
+
+
+def both_rates(settings: Settings, dataset: str, method: str, **choice) -> list[RunSpec]:
+    """Return a run at each of the data set's rates, or at the one that the method must have there."""
+    fixed = EXCEPTIONS.get((dataset, method), {}).get("lr")
+    rates = RATES[dataset] if fixed is None else (fixed,)
+    return [spec_of(settings, dataset, method, **(choice | {"lr": rate})) for rate in rates]
+
+
+def background(settings: Settings) -> Asked:
+    """Return chapter 2's: an undefended net under the four attacks."""
+    return {spec_of(settings, dataset, "vanilla"): [Gallery(), Climb()] for dataset in settings.datasets}
+
+
+def atda(settings: Settings) -> Asked:
+    """Return chapter 3's: Fig. 1 on MNIST, Table 1, Fig. 2."""
+    asked: Asked = {}
+    iterated = evaluations("mnist", "FGSM", "BIM(30,30)", "Madry(30,30)")
+    grey = [dataset for dataset in settings.datasets if dataset in GREY]
+    for dataset in grey:
+        for spec in both_rates(settings, dataset, "atda"):
+            asked[spec] = list(iterated)
+    for dataset in [dataset for dataset in grey if dataset != "fmnist"]:
+        # every net at Table 3's rate, so ATDA at its authors' 1e-3
+        for spec in fig1_runs(settings, dataset):
+            attacks = ("BIM(30,30)", "FGSM") if spec.method == "atda" else ("BIM(30,30)",)
+            asked[spec] = asked.get(spec, []) + [Embedding(attack=attack) for attack in attacks]
+    for dataset in grey:
+        for spec in fig2_runs(settings, dataset):
+            asked[spec] = list(iterated)
+    return asked
+
+
+def fig1_runs(settings: Settings, dataset: str) -> list[RunSpec]:
+    """Return the nets of Fig. 1 in its order: Vanilla, ATDA, BIM(30,30)-Adv, SIM(10,20)-Adv."""
+    steps = {"n1": 5, "n2": 5} if dataset == "digits" else {"n1": 30, "n2": 30}
+    vanilla = spec_of(settings, dataset, "vanilla")
+    adapted = both_rates(settings, dataset, "atda")[-1]
+    return [vanilla, adapted, spec_of(settings, dataset, "bim", **steps), spec_of(settings, dataset, "sim")]
+
+
+def fig2_runs(settings: Settings, dataset: str) -> list[RunSpec]:
+    """Return BIM(30,30)-Adv with ATDA's loss at each lambda of Fig. 2, trained as ATDA is."""
+    sweep = LAMBDAS.get(dataset, (0.0, 0.05, 0.1, 0.15, 0.2, 1 / 3, 0.4))
+    rate, batch = RATES[dataset][-1], 64 if dataset == "digits" else 32
+    steps = {} if dataset == "digits" else {"n1": 30, "n2": 30}
+    fixed = {"lr": rate, "batch_size": batch} | steps
+    return [spec_of(settings, dataset, "bim-atda", lambda_=value, **fixed) for value in sweep]
+
+
+def per_step(settings: Settings) -> list[RunSpec]:
+    """Return the six nets of section 4: Vanilla and BIM-Adv on each data set."""
+    return [spec_of(settings, dataset, method) for dataset in settings.datasets for method in ("vanilla", "bim")]
+
+
+def saturation(settings: Settings) -> Asked:
+    """Return chapter 4.1's: Fig. 3."""
+    return {spec: [Saturation()] for spec in per_step(settings)}
+
+
+def intermediate(settings: Settings) -> Asked:
+    """Return chapter 4.2's: Fig. 4, with n1 = 7 on CIFAR-10."""
+    attacks = {spec: "BIM(7,30)" if spec.dataset == "cifar10" else "BIM(10,30)" for spec in per_step(settings)}
+    return {spec: [Intermediate(attack=attack)] for spec, attack in attacks.items()}
+
+
+def sim_adv(settings: Settings) -> Asked:
+    """Return chapter 5's: over-perturbation, the saw-tooth, Free-Adv's features, and Fig. 7."""
+    asked: Asked = {}
+    grey = [dataset for dataset in settings.datasets if dataset in GREY]
+    for dataset in grey:
+        for spec in over_perturbed(settings, dataset):
+            asked[spec] = evaluations(dataset)
+        for reset in ("cycle", "staggered"):
+            asked |= {spec: evaluations(dataset) for spec in both_rates(settings, dataset, "sim", reset=reset)}
+    for dataset in [dataset for dataset in grey if dataset != "fmnist"]:
+        asked[spec_of(settings, dataset, "free")] = [Embedding(attack=attack) for attack in ("BIM(30,30)", "FGSM")]
+        asked[spec_of(settings, dataset, "sim")] += [Embedding(attack=attack) for attack in ("BIM(30,30)", "FGSM")]
+    for dataset in grey:
+        asked |= {spec: evaluations(dataset) for spec in fig7_runs(settings, dataset)}
+    return asked
+
+
+def over_perturbed(settings: Settings, dataset: str) -> list[RunSpec]:
+    """Return SIM(n1,n1)-Adv and SIM(n1,2 n1)-Adv, section 5.2: without and with over-perturbation."""
+    if dataset == "digits":
+        return [spec_of(settings, dataset, "sim", n1=n1) for n1 in (20, 3)]
+    return [spec_of(settings, dataset, "sim", n2=n2) for n2 in (10, 20)]
+
+
+def fig7_runs(settings: Settings, dataset: str) -> list[RunSpec]:
+    """Return Madry(n1,30)-Adv with n1 from 30 down to 10."""
+    return [spec_of(settings, dataset, "madry", n1=n1) for n1 in N1.get(dataset, (30, 25, 20, 15, 10))]
+
+
+def evaluation_runs(settings: EvaluationSettings) -> list[RunSpec]:
     """Return the runs of chapter 6 in the order of its tables."""
     specs = []
     for dataset in settings.datasets:
         for method, choice in ROWS:
             if settings.method not in ("all", method):
                 continue
-            changes = {"seed": settings.seed} | choice | EXCEPTIONS.get((dataset, method), {})
-            if settings.epochs:
-                changes["epochs"] = settings.epochs
-            rates = (settings.lr,) if settings.lr else (changes.get("lr", rate) for rate in RATES[dataset])
-            specs += [run_spec(dataset, method, **(changes | {"lr": rate})) for rate in rates]
+            if settings.lr:
+                specs.append(spec_of(settings, dataset, method, **(choice | {"lr": settings.lr})))
+            else:
+                specs += both_rates(settings, dataset, method, **choice)
     return list(dict.fromkeys(specs))
 
 
-def evaluations(dataset: str) -> list[EvalSpec]:
-    """Return what chapter 6 measures of each run: clean images and the attacks of Table 3."""
-    return [EvalSpec(attack=attack) for attack in ATTACKS[dataset]]
+def evaluation(settings: EvaluationSettings) -> Asked:
+    """Return chapter 6's: Tables 3 to 5."""
+    return {spec: evaluations(spec.dataset) for spec in evaluation_runs(settings)}
 
 
-def asked() -> dict[str, list[RunSpec]]:
-    """Return every published run that a chapter asks for, by chapter, most valuable first."""
-    return {"06_evaluation": evaluation_runs(Settings())}
+CHAPTERS: dict[str, Callable[[Settings], Asked]] = {
+    "06_evaluation": evaluation,
+    "02_background": background,
+    "03_atda": atda,
+    "04_1_saturation": saturation,
+    "04_2_intermediate": intermediate,
+    "05_sim_adv": sim_adv,
+}
 
 
-def collect(settings: Settings, *, store: Store | None = None) -> list[tuple[RunSpec, Run | None]]:
-    """Return the chapter's runs with what is stored of them; train those that are the reader's own.
+def asked() -> dict[str, Asked]:
+    """Return what each chapter asks of the published store, the most valuable chapter first."""
+    return {name: of(EvaluationSettings()) for name, of in CHAPTERS.items()}
+
+
+def unmeasured(run: Run, measures: list, store: Store) -> list:
+    """Return those of a run's measures that are not stored."""
+    return [measure for measure in measures if store.evaluation(run, measure) is None]
+
+
+def complete(spec: RunSpec, measures: list, *, store: Store, device: str = "auto", **options) -> Run:
+    """Return the run of ``spec``, trained and measured where that is still to be done; ``options`` of load_or_run."""
+    run = load_or_run(spec, store=store, device=device, **options)
+    for measure in measures:
+        take(run, measure, store=store, device=device)
+    return run
+
+
+def collect(chapter: str, settings: Settings, *, store: Store | None = None) -> list[tuple[RunSpec, Run | None]]:
+    """Return a chapter's runs with what is stored of them; train and measure those that are the reader's own.
 
     A published run that is missing stays None unless ``settings.train``; so does nothing that a reader changed.
     """
     store = store or default()
-    published = set(asked()["06_evaluation"])
+    published = asked()[chapter]
     found = []
-    for spec in evaluation_runs(settings):
-        wanted = settings.train or spec not in published
-        run = load_or_run(spec, store=store, device=settings.device) if wanted else store.find(spec)
-        for measure in evaluations(spec.dataset) if wanted else ():
-            evaluate(run, measure, store=store, device=settings.device)
-        found.append((spec, run))
+    for spec, measures in CHAPTERS[chapter](settings).items():
+        if settings.train or spec not in published:
+            found.append((spec, complete(spec, measures, store=store, device=settings.device)))
+        else:
+            found.append((spec, store.find(spec)))
     return found

@@ -15,7 +15,8 @@ from jupyter_client.manager import start_new_kernel
 
 from simadv.checks import InputError
 from simadv.store import PUBLISHED, Store, write_record
-from simbook.chapters import Settings, evaluation_runs, evaluations
+from simbook.chapters import evaluation_runs, evaluations
+from simbook.settings import EvaluationSettings as Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"

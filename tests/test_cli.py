@@ -18,7 +18,7 @@ import torchvision.datasets
 from simadv import __main__ as command
 from simadv import runs, store
 from simadv.checks import InputError
-from simadv.specs import run_spec
+from simadv.specs import EvalSpec, run_spec
 from simadv.store import Store
 from simbook import chapters
 
@@ -226,36 +226,49 @@ def test_every_setting_of_a_spec_has_an_option(capsys):
 
 
 def test_plan_lists_what_is_to_do_and_status_all_of_it(home, cli):
-    specs = chapters.asked()["06_evaluation"]
+    asked = chapters.asked()
     for word in ("plan", "status"):
         code, out, err = cli(word)
         assert (code, err) == (0, "")
-        head, *lines = out.splitlines()
-        assert head == f"06_evaluation: 0 of {len(specs)} runs done"
-        assert [line.split()[-1] for line in lines] == [spec.id for spec in specs]
-        assert {line.split()[0] for line in lines} == {"missing"}
+        lines = iter(out.splitlines())
+        for chapter, specs in asked.items():
+            assert next(lines) == f"{chapter}: 0 of {len(specs)} runs done"
+            found = [next(lines).split() for _ in specs]
+            assert [words[-1] for words in found] == [spec.id for spec in specs]
+            assert {words[0] for words in found} == {"missing"}
+        assert next(lines, None) is None
     by_hand = run_spec("mnist", "sim", lr=1e-4)
-    (line,) = [line for line in lines if line.endswith(by_hand.id)]
+    line = next(line for line in out.splitlines() if line.endswith(by_hand.id))
     assert line.split()[1:] == ["10.8", "M", "forward", "10.8", "M", "backward", by_hand.id]
     assert not (home / "runs").exists()
 
 
 def test_what_is_done_leaves_the_plan_and_what_was_begun_is_partial(kept, cli, monkeypatch):
-    done, begun, *_ = specs = chapters.asked()["06_evaluation"]
+    done, begun, *others = chapters.asked()["06_evaluation"]
+    clean = EvalSpec(attack="none")
+    asked = {"06_evaluation": {done: [clean], begun: [clean], **{spec: [clean] for spec in others}}}
+    monkeypatch.setattr(chapters, "asked", lambda: asked)
+    specs = [done, begun, *others]
     run = kept.get(SPEC.id)
-    kept.finish(done, store.build_model(done), run.history, run.cost | {"seconds": 61.4}, run.provenance)
+    stored = kept.finish(done, store.build_model(done), run.history, run.cost | {"seconds": 61.4}, run.provenance)
     kept.save_checkpoint(begun, {}, {})
-    before = tree(kept.roots[0])
 
     head, *lines = cli("plan")[1].splitlines()
     assert head == f"06_evaluation: 1 of {len(specs)} runs done"
+    assert lines[0].split()[:3] == ["done", "61", "s"]
+    assert lines[0].endswith(f"{done.id}  not measured: {clean.id}")
+    assert [line.split()[-1] for line in lines[1:]] == [spec.id for spec in specs[1:]]
+    assert lines[1].split()[0] == "partial"
+
+    kept.add_evaluation(stored, clean, {"images": 10, "true": 9, "predicted": 9})
+    before = tree(kept.roots[0])
+    head, *lines = cli("plan")[1].splitlines()
     assert [line.split()[-1] for line in lines] == [spec.id for spec in specs[1:]]
-    assert lines[0].split()[0] == "partial"
     _, *lines = cli("status")[1].splitlines()
     assert [line.split()[0] for line in lines] == ["done", "partial"] + ["missing"] * (len(specs) - 2)
     assert lines[0].split()[1:3] == ["61", "s"]
 
-    # the beginning of an id is enough, and what is done is not trained again
+    # the beginning of an id is enough, and what is done is neither trained nor measured again
     monkeypatch.setattr(runs, "trainer_of", None)
     code, out, _ = cli("run", done.id[:-3], "--device", "cpu")
     assert (code, out.split(":")[0]) == (0, done.id)

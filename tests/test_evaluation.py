@@ -11,9 +11,9 @@ from reference import images, naive_attack, tiny_net
 from torch import nn
 
 from simadv.adversaries import NoAdversary
-from simadv.attacks import Attack, bim, trajectory
+from simadv.attacks import Attack
 from simadv.checks import InputError
-from simadv.evaluation import Accuracy, accuracy, doubts, errors_along, rho
+from simadv.evaluation import Accuracy, accuracy, doubts, rho
 from simadv.training import fit, generator_for
 
 CPU = torch.device("cpu")
@@ -162,15 +162,6 @@ def test_rho_is_a_ratio(error, most):
 def test_rho_wants_error_rates(error, most):
     with pytest.raises(InputError, match=r"must be in \[0, 1\], the second above 0"):
         rho(error, most)
-
-
-def test_errors_along_are_those_of_each_intermediate_attack():
-    net, x, y = half_right(4)
-    errors = errors_along(net, x, y, trajectory(net, x, y, epsilon=0.1, n1=3, n2=5))
-    expected = [1 - count_right(net, x, y) / 40]
-    expected += [1 - count_right(net, bim(net, x, y, epsilon=0.1, n1=3, n2=i), y) / 40 for i in range(1, 6)]
-    assert errors == pytest.approx(expected)
-    assert errors[-1] > errors[0]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-r"""Arrays and tables in, axes out: the figures of the book in one style. Knows no model and no disk."""
+r"""The figures of chapter 6."""
 
 from collections.abc import Iterable
 
@@ -7,35 +7,14 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-# colours that stay apart for colour-blind readers and in print, one for each attack and policy
-COLOURS = sns.color_palette("colorblind")
-ATTACK_COLOURS = {"Original": COLOURS[7], "FGSM": COLOURS[1], "BIM": COLOURS[0], "Madry": COLOURS[2]}
-
-
-def style() -> None:
-    """Set the style of every figure of the book: white ground (it shows on dark pages too), twice the size."""
-    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.9)
-    plt.rcParams |= {"figure.dpi": 200, "figure.facecolor": "white", "legend.frameon": False}
-
-
-def colour(attack: str) -> tuple:
-    """Return the colour of an attack whatever its n1 and n2."""
-    return ATTACK_COLOURS[attack.split("(")[0]]
-
-
-def nothing_yet(title: str) -> Figure:
-    """Draw a frame that says that there is nothing to draw."""
-    figure, axes = plt.subplots(figsize=(8, 1.2), layout="constrained")
-    axes.set(xticks=[], yticks=[], title=title)
-    axes.text(0.5, 0.5, "not run", ha="center", va="center", transform=axes.transAxes)
-    return figure
+from simbook.plots.style import COLOURS, colour, nothing_yet
 
 
 def accuracy_dots(frame: pd.DataFrame, *, title: str) -> Figure:
     """Draw Table 3 of one data set: a dot for ours with its 95 % interval, a ring for the paper's number.
 
     Args:
-        frame: rows of :func:`simbook.chapters.accuracies` of one data set that were run.
+        frame: rows of :func:`simbook.tables.evaluation.accuracies` of one data set that were run.
     """
     if frame.empty:
         return nothing_yet(title)

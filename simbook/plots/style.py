@@ -1,0 +1,28 @@
+r"""The one style of the book's figures: colours, sizes, and the frame that says that nothing was run."""
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.figure import Figure
+
+# colours that stay apart for colour-blind readers and in print, one for each attack and policy
+COLOURS = sns.color_palette("colorblind")
+ATTACK_COLOURS = {"Original": COLOURS[7], "FGSM": COLOURS[1], "BIM": COLOURS[0], "Madry": COLOURS[2]}
+
+
+def style() -> None:
+    """Set the style of every figure of the book: white ground (it shows on dark pages too), twice the size."""
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.9)
+    plt.rcParams |= {"figure.dpi": 200, "figure.facecolor": "white", "legend.frameon": False}
+
+
+def colour(attack: str) -> tuple:
+    """Return the colour of an attack whatever its n1 and n2."""
+    return ATTACK_COLOURS[attack.split("(")[0]]
+
+
+def nothing_yet(title: str) -> Figure:
+    """Draw a frame that says that there is nothing to draw."""
+    figure, axes = plt.subplots(figsize=(8, 1.2), layout="constrained")
+    axes.set(xticks=[], yticks=[], title=title)
+    axes.text(0.5, 0.5, "not run", ha="center", va="center", transform=axes.transAxes)
+    return figure

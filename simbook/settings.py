@@ -1,0 +1,87 @@
+r"""The parameters of the chapters, checked before any work."""
+
+from dataclasses import dataclass, fields
+
+from simadv.checks import InputError, number, one_of, whole
+from simadv.runs import pick_device
+from simadv.specs import DATASETS
+
+PROFILES = {"published": ("mnist", "fmnist", "cifar10"), "digits": ("digits",)}
+# The rows of Table 3, and the neighbours that say what SIM-Adv's own ideas add.
+ROWS: tuple[tuple[str, dict], ...] = (
+    ("vanilla", {}),
+    ("fgsm", {}),
+    ("free", {}),
+    ("atda", {}),
+    ("sim", {"reset": "cycle"}),
+    ("sim", {"reset": "staggered"}),
+    ("bim", {}),
+    ("madry", {}),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The parameters that every chapter has.
+
+    Args:
+        profile: ``published`` reads the store and shows what is missing as not run; ``digits`` trains everything.
+        dataset: one of the profile's, or ``all``.
+        epochs: 0 for the book's own.
+        seed: of every run.
+        train: train what the published store lacks too.
+        device: see ``runs.pick_device``.
+    """
+
+    profile: str = "published"
+    dataset: str = "all"
+    epochs: int = 0
+    seed: int = 0
+    train: bool = False
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        one_of("profile", self.profile, PROFILES)
+        one_of("dataset", self.dataset, ("all", *DATASETS))
+        whole("epochs", self.epochs, least=0)
+        whole("seed", self.seed, least=0)
+        if not isinstance(self.train, bool):
+            raise InputError(f"train = {self.train!r} must be True or False")
+        pick_device(self.device)
+
+    @classmethod
+    def check(cls, names: dict) -> "Settings":
+        """Read a notebook's globals after its parameters cell: nothing else may be defined there yet.
+
+        Raises:
+            InputError: a name is no parameter (a misspelt ``-p``), or a value is of the wrong type or out of range.
+        """
+        plain = (str, int, float, bool, list, dict, tuple, type(None))
+        hidden = {"In", "Out"}
+        given = {k: v for k, v in names.items() if not k.startswith("_") and k not in hidden and isinstance(v, plain)}
+        for name in given:
+            one_of("parameter", name, [field.name for field in fields(cls)])
+        return cls(**given)
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The data sets to show."""
+        return PROFILES[self.profile] if self.dataset == "all" else (self.dataset,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings(Settings):
+    """The parameters of chapter 6: every chapter's, and a choice among its rows.
+
+    Args:
+        method: of one row, or ``all``.
+        lr: 0 for the book's own.
+    """
+
+    method: str = "all"
+    lr: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("method", self.method, ("all", *dict(ROWS)))
+        number("lr", self.lr, least=0)

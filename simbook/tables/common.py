@@ -1,0 +1,57 @@
+r"""What the tables of all chapters share: names of runs, the run card, verdicts, links to data."""
+
+import base64
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+
+from simadv.specs import RunSpec
+from simadv.store import Run
+
+NOT_RUN = "not run"
+Found = list[tuple[RunSpec, Run | None]]
+
+
+def title(spec: RunSpec) -> str:
+    """Return the method of a run as the paper writes it, ``SIM(10,20)-Adv``."""
+    steps = f"({spec.n1:g},{spec.n2})" if spec.n1 is not None else ""
+    names = {"vanilla": "Vanilla", "fgsm": "FGSM-Adv", "rfgsm": "R+FGSM-Adv", "atda": "ATDA"}
+    names |= {"bim": f"BIM{steps}-Adv", "madry": f"Madry{steps}-Adv", "bim-atda": f"BIM{steps}-Adv + DA"}
+    names |= {"free": f"Free-Adv({spec.m})", "sim": f"SIM{steps}-Adv" + f" {spec.reset}" * (spec.reset != "cycle")}
+    return names[spec.method]
+
+
+def rate(lr: float) -> str:
+    """Return a learning rate as the book writes it: ``1e-4``, ``0.1``."""
+    return f"{lr:g}" if lr >= 0.01 else np.format_float_scientific(lr, trim="-", exp_digits=1)
+
+
+def run_card(found: Found) -> pd.Series:
+    """Return where the numbers of a chapter come from: how many runs there are, their devices, versions, dates."""
+    runs = [run for _, run in found if run is not None]
+
+    def of_all(name: str) -> str:
+        return ", ".join(sorted({str(run.provenance[name]) for run in runs})) or "-"
+
+    card = {"runs stored": f"{len(runs)} of {len(found)}", "seeds": ", ".join(sorted({str(s.seed) for s, _ in found}))}
+    card |= {"training, hours in all": f"{sum(run.cost['seconds'] for run in runs) / 3600:.2f}"}
+    card |= {name: of_all(name) for name in ("device", "threads", "torch", "date")}
+    card["commit"] = ", ".join(sorted({run.provenance["commit"][:10] for run in runs})) or "-"
+    return pd.Series(card, name="run card").to_frame()
+
+
+def verdict(ours: float, printed: float, *, within: float) -> str:
+    """Judge the claim that a difference is above 0 by its sign, and by whether it is near the paper's (points)."""
+    if pd.isna(ours):
+        return "not tested"
+    if ours <= 0:
+        return "does not hold"
+    return "holds" if abs(ours - printed) <= within else "holds in direction"
+
+
+def download(frame: pd.DataFrame, name: str) -> HTML:
+    """Return a link that saves the data of a figure as ``name.csv``; the data are inside the page."""
+    text = frame.to_csv(index=False, float_format="%.6g")
+    link = f"data:text/csv;base64,{base64.b64encode(text.encode()).decode()}"
+    return HTML(f'<a download="{name}.csv" href="{link}">Download the data of this figure (CSV)</a>')
