@@ -13,7 +13,7 @@ from simadv.checks import InputError, whole
 from simadv.specs import CHOICES, DATASETS, METHODS, EvalSpec, RunSpec, run_spec
 from simbook import chapters
 
-EXITS = {InputError: 2, runs.Unfinished: 3, KeyboardInterrupt: 130}
+EXITS = {FloatingPointError: 1, InputError: 2, runs.Unfinished: 3, KeyboardInterrupt: 130}
 NUMBERS = {"epochs": int, "batch_size": int, "seed": int, "n2": int, "m": int, "images": int, "monitor_images": int}
 NUMBERS |= {"lr": float, "epsilon": float, "n1": float, "lambda_": float, "beta": float, "weight_decay": float}
 
@@ -133,7 +133,7 @@ def measure(arguments: argparse.Namespace, kept: store.Store) -> None:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run a command and return its exit code: 0 done, 2 bad input, 3 time is up, 130 stopped by Ctrl-C."""
+    """Run a command and return its exit code: 0 done, 1 diverged, 2 bad input, 3 time is up, 130 stopped by Ctrl-C."""
     # one line, without the place in the code that means nothing to who reads it
     warnings.showwarning = lambda message, *rest, **more: print(f"warning: {message}", file=sys.stderr)
     try:

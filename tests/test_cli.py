@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import shutil
 import signal
 import socket
@@ -220,6 +221,12 @@ def test_every_setting_of_a_spec_has_an_option(capsys):
     text = capsys.readouterr().out
     for name in vars(SPEC).keys() - {"semantics", "monitor"}:
         assert f"--{name.rstrip('_')}" in text
+
+
+def test_a_run_that_diverges_says_so_in_a_line(home, cli):
+    code, out, err = cli(*OWN, "--lr", "1e38", "--precision", "float32", "--epochs", "2")
+    assert (code, out) == (1, "")
+    assert re.fullmatch(r"the loss of epoch \d is (nan|inf): the run diverged\n", err)
 
 
 # --- plan and status

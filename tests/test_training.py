@@ -523,3 +523,24 @@ def test_progress_is_plain_numbers():
     values = asdict(Progress())
     assert all(isinstance(value, int | float | list) for value in values.values())
     assert not any(math.isnan(value) for value in values.values() if isinstance(value, float))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda x, y: (x[:, 0], y),
+        lambda x, y: (x, y[:-1]),
+        lambda x, y: (x[:0], y[:0]),
+        lambda x, y: ((255 * x).to(torch.uint8), y),
+        lambda x, y: (2 * x, y),
+        lambda x, y: (x - 0.1, y),
+        lambda x, y: (x * float("nan"), y),
+    ],
+)
+def test_a_readers_tensors_are_checked_before_any_work(spoil):
+    net = tiny_net(4)
+    before = copy.deepcopy(net)
+    x, y = spoil(*images(4, 8))
+    with pytest.raises(InputError, match=r"x must be floats \(N, C, H, W\) from 0 to 1, and y one label an image"):
+        fit(net, x, y, adversary=NoAdversary(), optimizer=sgd(net), epochs=1, batch_size=8, seed=0)
+    assert same(net, before)

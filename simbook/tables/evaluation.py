@@ -242,13 +242,14 @@ def findings(frame: pd.DataFrame, found: Found, dataset: str) -> str:
         f"Attacking the predicted instead of the true label raises these figures by up to {inflated.max():.2f} points "
         f"({inflated.idxmax()[0]}), without any change to a model."
     )
+    watched = []
     for label, line in curves([(spec, run) for spec, run in found if spec.dataset == dataset]).items():
         late = line[line.epoch >= 24].robust
         if len(late):
-            said.append(
-                f"{label}, watched after each epoch, ends at {line.robust.iloc[-1]:.1f} % and had {late.min():.1f} % "
-                f"in its worst epoch from the 25th on: the figure above depends on when training stops."
-            )
+            name, last = label.removeprefix(f"{dataset}: "), line.robust.iloc[-1]
+            watched.append(f"{name} ends at {last:.1f} % and had {late.min():.1f} % in its worst epoch")
+    if watched:
+        said.append(f"Watched after each epoch from the 25th on, {'; '.join(watched)}: it matters when training stops.")
     missing = frame[(frame.dataset == dataset) & (frame.attack == "Original") & frame.true.isna()]
     names = ", ".join(f"{name} at {rate(lr)}" for name, lr in zip(missing.title, missing.lr, strict=True))
     said.append(f"Not run yet: {names}." if names else "Every run of this table was made.")
