@@ -22,7 +22,7 @@ $(error NAME = '$(NAME)' is no chapter; allowed: $(CHAPTERS))
 endif
 endif
 
-.PHONY: help book chapter test refresh env clean
+.PHONY: help book chapter test verify refresh env clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,9 @@ chapter: .venv/.installed ## rerun one: NAME=06_evaluation ARGS="-p dataset mnis
 
 test: .venv/.installed ## run the tests
 	$(RUN) -m pytest -n 2 --dist loadfile
+
+verify: .venv/.installed ## measure every published net again and compare with its record (needs the data)
+	$(RUN) -m simadv verify --device cpu
 
 refresh: .venv/.installed ## execute the chapters and write them back into book/, ready to commit
 	$(RUN) book/build.py --refresh

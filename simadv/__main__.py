@@ -1,4 +1,4 @@
-"""The command line: ``python -m simadv plan | run | status | evaluate``."""
+"""The command line: ``python -m simadv plan | run | status | evaluate | compare | verify``."""
 
 import argparse
 import re
@@ -11,7 +11,7 @@ import torch
 from simadv import runs, store
 from simadv.checks import InputError, whole
 from simadv.specs import CHOICES, DATASETS, METHODS, EvalSpec, RunSpec, run_spec
-from simbook import chapters
+from simbook import audit, chapters
 
 EXITS = {FloatingPointError: 1, InputError: 2, runs.Unfinished: 3, KeyboardInterrupt: 130}
 NUMBERS = {"epochs": int, "batch_size": int, "seed": int, "n2": int, "m": int, "images": int, "monitor_images": int}
@@ -35,9 +35,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of all four commands."""
+    """Return the parser of all commands."""
     top = Parser(prog="python -m simadv", description="Plan, train and measure the runs of the book.")
-    commands = top.add_subparsers(dest="command", required=True, metavar="{plan,run,status,evaluate}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="{plan,run,status,evaluate,compare,verify}")
     commands.add_parser("plan", help="list the runs that the chapters ask for and that are not done, with their cost")
     commands.add_parser("status", help="list all runs that the chapters ask for: done, partial or missing")
     run = commands.add_parser("run", help="train runs: those of the plan by id, all of it, or one of your own")
@@ -57,7 +57,11 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--epsilon", type=float, help="default: the run's own")
     measure.add_argument("--images", type=int, help="the first so many of the test set (default: all)")
     measure.add_argument("--seed", type=int, default=0, help="of the random starts")
-    for command in (run, measure):
+    compared = commands.add_parser("compare", help="show two stored runs side by side")
+    compared.add_argument("a", metavar="A")
+    compared.add_argument("b", metavar="B")
+    verify = commands.add_parser("verify", help="measure every stored net again and compare with its record")
+    for command in (run, measure, verify):
         command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
         command.add_argument("--threads", type=int, help="CPU threads of this process")
     settings = sorted(name.rstrip("_") for name in {*NUMBERS, *CHOICES})
@@ -132,6 +136,28 @@ def measure(arguments: argparse.Namespace, kept: store.Store) -> None:
         print(f"warning: not to be trusted: {doubt}", file=sys.stderr)
 
 
+def compare(arguments: argparse.Namespace, kept: store.Store) -> None:
+    """Print how two runs differ in settings, accuracy and cost."""
+    settings, table = audit.compare(kept, kept.get(arguments.a), kept.get(arguments.b))
+    print(f"A: {arguments.a}\nB: {arguments.b}\nsettings that differ (A != B): {'; '.join(settings) or 'none'}")
+    print(f"accuracy in %, with the 95 % interval of the test set:\n{table.to_string()}")
+
+
+def verify(arguments: argparse.Namespace, kept: store.Store) -> None:
+    """Print every stored accuracy beside the one that its net has now.
+
+    Raises:
+        StoreError: one of them is off.
+    """
+    wrong = 0
+    for check in audit.verify(kept, device=arguments.device):
+        wrong += not check.holds
+        figures = f"stored {check.stored:.2f} %, measured {check.measured:.2f} %"
+        print(f"{'ok ' if check.holds else 'OFF'} {check.run} {check.attack}: {figures}", flush=True)
+    if wrong:
+        raise store.StoreError(f"{wrong} stored accuracies are off by more than {audit.WITHIN} points")
+
+
 def main(words: list[str] | None = None) -> int:
     """Run a command and return its exit code: 0 done, 1 diverged, 2 bad input, 3 time is up, 130 stopped by Ctrl-C."""
     # one line, without the place in the code that means nothing to who reads it
@@ -144,7 +170,9 @@ def main(words: list[str] | None = None) -> int:
         if arguments.command in ("plan", "status"):
             listing(kept, todo=arguments.command == "plan")
         else:
-            {"run": train, "evaluate": measure}[arguments.command](arguments, kept)
+            {"run": train, "evaluate": measure, "compare": compare, "verify": verify}[arguments.command](
+                arguments, kept
+            )
     except tuple(EXITS) as stop:
         print(f"error: {stop}" if isinstance(stop, InputError) else stop, file=sys.stderr)
         return next(code for kind, code in EXITS.items() if isinstance(stop, kind))

@@ -197,6 +197,12 @@ class Store:
                 return record
         return None
 
+    def evaluations(self, run: Run) -> list[dict]:
+        """Return the records of everything that was measured of a run, each once, by name."""
+        folders = [root / run.spec.id / "evals" for root in reversed(self.roots)]
+        paths = {path.name: path for folder in folders for path in folder.glob("*.json")}  # the first layer wins
+        return [read_record(paths[name]) for name in sorted(paths)]
+
     def add_evaluation(self, run: Run, spec: EvalSpec, result: dict) -> dict:
         """Store an evaluation of exactly these weights and return its record."""
         record = {"spec": asdict(spec), "weights": run.weights} | result
@@ -250,6 +256,8 @@ class Store:
             raise StoreError(f"{folder} cannot be made ({error.strerror}); SIMADV_STORE must name a folder") from error
         try:
             with filelock.FileLock(folder / "run.lock", timeout=0):
+                for part in folder.glob("*.part"):  # of a process that was killed while it wrote
+                    part.unlink()
                 yield
         except filelock.Timeout as error:
             raise StoreError(f"{spec.id} is being trained by another process") from error

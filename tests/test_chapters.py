@@ -15,7 +15,7 @@ from jupyter_client.manager import start_new_kernel
 
 from simadv.checks import InputError
 from simadv.store import PUBLISHED, Store, write_record
-from simbook.chapters import evaluation_runs, evaluations
+from simbook.chapters import asked, evaluation_runs, evaluations
 from simbook.settings import EvaluationSettings as Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -210,6 +210,32 @@ def test_a_reader_s_own_parameters_train(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     (run_id,) = Store(tmp_path / "runs").ids()
     assert run_id.startswith("digits/vanilla-e1-")
+
+
+def test_the_published_store_holds_what_the_chapters_ask_for_and_nothing_else():
+    store, wanted = Store(PUBLISHED), {}
+    for specs in asked().values():
+        for spec, measures in specs.items():
+            wanted.setdefault(spec.id, set()).update(measure.id for measure in measures)
+    assert set(store.ids()) <= wanted.keys()
+    for run_id in store.ids():
+        files = {
+            str(path.relative_to(PUBLISHED / run_id)) for path in (PUBLISHED / run_id).rglob("*") if path.is_file()
+        }
+        evals = {file for file in files if file.startswith("evals/")}
+        assert evals <= {f"evals/{measure}.json" for measure in wanted[run_id]}
+        assert files - evals <= {"run.json", "weights.safetensors"}
+
+
+def test_runs_that_the_text_names_are_published():
+    pages = [ROOT / "README.md", *BOOK.glob("*.md")]
+    texts = [page.read_text(encoding="utf-8") for page in pages]
+    texts += [cell.source for chapter in CHAPTERS for cell in read(chapter).cells]
+    named = {
+        name for text in texts for name in re.findall(r"\b(?:mnist|fmnist|cifar10|digits)/[\w.-]+-[0-9a-f]{6}\b", text)
+    }
+    assert named
+    assert named <= set(Store(PUBLISHED).ids())
 
 
 def test_readme_example(tmp_path):

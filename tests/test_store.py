@@ -394,6 +394,17 @@ def test_the_default_store_is_the_readers_own_over_the_published_one(own_store, 
 
 # --- two processes
 
+
+def test_what_a_killed_process_left_half_written_is_cleared_by_the_next(tmp_path):
+    kept = Store(tmp_path)
+    folder = tmp_path / SPEC.id
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.safetensors.123.part").write_bytes(b"half")
+    (folder / "checkpoint.safetensors").write_bytes(b"whole")
+    with kept.lock(SPEC):
+        assert {path.name for path in folder.iterdir()} == {"checkpoint.safetensors", "run.lock"}
+
+
 HOLD = """
 import sys
 from simadv.specs import RunSpec

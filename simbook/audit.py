@@ -1,0 +1,96 @@
+r"""Two questions to the store: does each net still do what its record says, and how do two runs differ?"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest, norm
+
+from simadv import evaluation
+from simadv.runs import load_data, pick_device
+from simadv.specs import EvalSpec
+from simadv.store import Run, Store
+
+WITHIN = 0.2  # points; float32 on another device rounds a few images the other way
+
+
+@dataclass(frozen=True)
+class Check:
+    """One stored accuracy measured again from the stored weights.
+
+    Attributes:
+        run, attack: what was measured.
+        stored, measured: in percent, under true labels.
+    """
+
+    run: str
+    attack: str
+    stored: float
+    measured: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the two agree within 0.2 points."""
+        return abs(self.stored - self.measured) <= WITHIN + 1e-9
+
+
+def accuracies(store: Store, run: Run) -> dict[EvalSpec, dict]:
+    """Return a run's stored accuracies, clean images first; its other measures are not among them."""
+    names = {field.name for field in fields(EvalSpec)}
+    records = [record for record in store.evaluations(run) if record["spec"].keys() == names]
+    found = {EvalSpec(**record["spec"]): record for record in records}
+    return dict(sorted(found.items(), key=lambda pair: (pair[0].attack != "none", pair[0].attack, pair[0].id)))
+
+
+def verify(store: Store, *, device: str = "cpu") -> Iterator[Check]:
+    """Measure clean and BIM accuracy of every stored run that has its weights again, one by one.
+
+    Raises:
+        StoreError: a record or its weights are damaged. InputError: the data are not there.
+    """
+    target = pick_device(device)
+    for run in map(store.get, store.ids()):
+        if not (run.folder / "weights.safetensors").exists():
+            continue
+        model, dataset = store.model(run, device=target), load_data(run.spec.dataset, target)
+        for spec, record in accuracies(store, run).items():
+            if spec.attack != "none" and not spec.attack.startswith("BIM"):
+                continue
+            x, y = dataset.x_test[: spec.images], dataset.y_test[: spec.images]
+            label = f"{run.spec.id} under {spec.attack}"
+            again = evaluation.accuracy(model, x, y, spec.attack_on(run.spec), seed=spec.seed, label=label)
+            yield Check(run.spec.id, spec.attack, 100 * record["true"] / record["images"], again.percent())
+
+
+def compare(store: Store, a: Run, b: Run) -> tuple[list[str], pd.DataFrame]:
+    """Return how the settings of two runs differ, and their accuracies and costs side by side.
+
+    The table has, for each measure that both have, ours in percent with the 95 % interval of the test set (Wilson),
+    the difference in points, and its 95 % interval as if the two test sets were drawn apart.
+    """
+    first, second = accuracies(store, a), accuracies(store, b)
+    rows = {}
+    for spec in (spec for spec in first if spec in second):
+        for labels in ("true",) if spec.attack == "none" else ("true", "predicted"):
+            pair = [(record[labels], record["images"]) for record in (first[spec], second[spec])]
+            name = "Original" if spec.attack == "none" else f"{spec.attack}, {labels} labels"
+            rows[name] = {"A": _percent(*pair[0]), "B": _percent(*pair[1])} | _difference(*pair)
+    for name, unit in (("seconds", "s"), ("forward", "passes"), ("backward", "passes")):
+        costs = [run.cost[name] for run in (a, b)]
+        rows[f"training {name}"] = {"A": f"{costs[0]:.0f} {unit}", "B": f"{costs[1]:.0f} {unit}"}
+        rows[f"training {name}"] |= {"A - B": f"{costs[0] - costs[1]:+.0f}", "95 %": ""}
+    return a.spec.differs(b.spec), pd.DataFrame(rows).T
+
+
+def _percent(right: int, images: int) -> str:
+    interval = binomtest(right, images).proportion_ci(method="wilson")
+    return f"{100 * right / images:.2f} [{100 * interval.low:.2f}, {100 * interval.high:.2f}]"
+
+
+def _difference(a: tuple[int, int], b: tuple[int, int]) -> dict[str, str]:
+    shares = [right / images for right, images in (a, b)]
+    variance = sum(p * (1 - p) / images for p, (_, images) in zip(shares, (a, b), strict=True))
+    reach = norm.ppf(0.975) * np.sqrt(variance)
+    gap = shares[0] - shares[1]
+    return {"A - B": f"{100 * gap:+.2f}", "95 %": f"[{100 * (gap - reach):+.2f}, {100 * (gap + reach):+.2f}]"}
