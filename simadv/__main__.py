@@ -1,7 +1,10 @@
 """The command line: ``python -m simadv plan | run | status | evaluate | compare | verify``."""
 
 import argparse
+import os
 import re
+import signal
+import subprocess
 import sys
 import time
 import warnings
@@ -50,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     for name in set(CHOICES) - {"dataset", "method"}:
         run.add_argument(f"--{name}", help=argparse.SUPPRESS)
     run.add_argument("--budget", metavar="TIME", help="stop at a checkpoint before this time is out: 90s, 9m, 1.5h")
+    run.add_argument("--jobs", type=int, default=1, help="train so many planned runs side by side (default: 1)")
     run.add_argument("--alone", action="store_true", help="your word that nothing else runs on the device")
     measure = commands.add_parser("evaluate", help="measure a stored run's accuracy under an attack")
     measure.add_argument("id", metavar="ID")
@@ -91,11 +95,10 @@ def wanted(arguments: argparse.Namespace, kept: store.Store) -> list[RunSpec]:
         InputError: nothing, or nothing known, was asked for.
     """
     planned = list(dict.fromkeys(spec for asked in chapters.asked().values() for spec in asked))
-    own = {name: getattr(arguments, name) for name in {*NUMBERS, *CHOICES}}
-    own = {name: value for name, value in own.items() if value is not None}
+    own = {name: given for name in {*NUMBERS, *CHOICES} if (given := getattr(arguments, name)) is not None}
     if own:
-        if arguments.ids or arguments.all or not {"dataset", "method"} <= own.keys():
-            raise InputError("a run of your own needs --dataset and --method, and goes with neither ids nor --all")
+        if arguments.ids or arguments.all or arguments.jobs > 1 or not {"dataset", "method"} <= own.keys():
+            raise InputError("a run of your own needs --dataset and --method, and goes with no id, --all or --jobs")
         return [run_spec(**own)]
     if arguments.all:
         return planned
@@ -110,18 +113,51 @@ def wanted(arguments: argparse.Namespace, kept: store.Store) -> list[RunSpec]:
     return list(dict.fromkeys(chosen))
 
 
+def side_by_side(specs: list[RunSpec], arguments: argparse.Namespace, limit: float | None) -> None:
+    """Train planned runs in processes, ``--jobs`` at a time, each as ``run ID`` would; a stop reaches them all.
+
+    Raises:
+        Unfinished: some did not come to their end; they said why.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threads = arguments.threads or max(1, (os.cpu_count() or 1) // arguments.jobs)
+    waiting, running, failed = list(enumerate(specs)), {}, []
+    try:
+        while waiting or running:
+            while waiting and len(running) < arguments.jobs:
+                number, spec = waiting.pop(0)
+                left = [] if limit is None else ["--budget", f"{max(1, limit - time.monotonic()):.0f}s"]
+                place = {"TQDM_POSITION": str(number % arguments.jobs), "OMP_NUM_THREADS": str(threads)}
+                command = [sys.executable, "-m", "simadv", "run", spec.id, "--device", arguments.device, *left]
+                running[subprocess.Popen(command, env=os.environ | place)] = spec
+            for process in [process for process in running if process.poll() is not None]:
+                failed += [running.pop(process).id] * (process.returncode != 0)
+            time.sleep(0.1)
+    finally:
+        for process in running:
+            process.terminate()  # it saves what it did
+        for process in running:
+            process.wait()
+    if failed:
+        raise runs.Unfinished(f"not done: {', '.join(failed)}")
+
+
 def train(arguments: argparse.Namespace, kept: store.Store) -> None:
     """Train what was asked for, one run after the other, until the budget is used up."""
     limit = None if arguments.budget is None else time.monotonic() + seconds(arguments.budget)
     runs.pick_device(arguments.device)
-    for spec in wanted(arguments, kept):
+    specs = wanted(arguments, kept)
+    if whole("jobs", arguments.jobs, least=1) > 1:
+        side_by_side(specs, arguments, limit)
+        return
+    for spec in specs:
         if limit is not None and time.monotonic() > limit:
             raise runs.Unfinished(f"{spec.id}: time is up before it began")
         measures = [measure for asked in chapters.asked().values() for measure in asked.get(spec, ())]
         options = {"deadline": limit, "alone": arguments.alone}
-        done = chapters.complete(spec, measures, store=kept, device=arguments.device, **options)
-        last = done.history[-1]
-        print(f"{spec.id}: done, {done.cost['seconds']:.0f} s, " + ", ".join(f"{k} {v:.4g}" for k, v in last.items()))
+        run = chapters.complete(spec, measures, store=kept, device=arguments.device, **options)
+        last = ", ".join(f"{name} {value:.4g}" for name, value in run.history[-1].items())
+        print(f"{spec.id}: done, {run.cost['seconds']:.0f} s, {last}")
 
 
 def measure(arguments: argparse.Namespace, kept: store.Store) -> None:

@@ -1,8 +1,9 @@
 r"""What each chapter asks for: its runs and what is measured of them, in the order of their worth."""
 
+import time
 from collections.abc import Callable
 
-from simadv.runs import load_or_run
+from simadv.runs import Unfinished, load_or_run
 from simadv.specs import EvalSpec, RunSpec, run_spec
 from simadv.store import Run, Store, default
 from simbook.measures.base import Measure, take
@@ -34,6 +35,8 @@ EXCEPTIONS: dict[tuple[str, str], dict] = {
     ("digits", "madry"): _FEW_STEPS,
     ("digits", "bim-atda"): _FEW_STEPS | {"n1": 5, "batch_size": 64},
 }
+# Seconds kept free for a measure before a deadline, until one of the run has taken longer.
+A_MEASURE = 60.0
 # The paper's own analyses are on these; digits stand in for them.
 GREY = ("mnist", "fmnist", "digits")
 # Fig. 2: the weight of ATDA's loss, from none past its authors' 1/3. Fig. 7: n1 of Madry(n1,30)-Adv.
@@ -185,11 +188,20 @@ def unmeasured(run: Run, measures: list, store: Store) -> list:
     return [measure for measure in measures if store.evaluation(run, measure) is None]
 
 
-def complete(spec: RunSpec, measures: list, *, store: Store, device: str = "auto", **options) -> Run:
-    """Return the run of ``spec``, trained and measured where that is still to be done; ``options`` of load_or_run."""
-    run = load_or_run(spec, store=store, device=device, **options)
-    for measure in measures:
+def complete(spec: RunSpec, measures: list, *, store: Store, device: str = "auto", deadline=None, **options) -> Run:
+    """Return the run of ``spec``, trained and measured where that is still to be done; ``options`` of load_or_run.
+
+    Raises:
+        Unfinished: the deadline came first. A measure is not begun where it might not end in time.
+    """
+    run = load_or_run(spec, store=store, device=device, deadline=deadline, **options)
+    longest = A_MEASURE
+    for measure in unmeasured(run, measures, store):
+        began = time.monotonic()
+        if deadline is not None and began + longest > deadline:
+            raise Unfinished(f"{spec.id}: time is up before {measure.id}; what was measured is stored, run it again")
         take(run, measure, store=store, device=device)
+        longest = max(longest, time.monotonic() - began)
     return run
 
 

@@ -229,6 +229,40 @@ def test_a_run_that_diverges_says_so_in_a_line(home, cli):
     assert re.fullmatch(r"the loss of epoch \d is (nan|inf): the run diverged\n", err)
 
 
+TINY = {"epochs": 1, "images": 64, "monitor": None, "batch_size": 32}
+ASKED = """
+import sys
+from simadv.specs import EvalSpec, run_spec
+from simbook import chapters
+tiny = {tiny}
+specs = [run_spec("digits", "vanilla", seed=seed, **tiny) for seed in range(3)]
+if "{diverge}":
+    specs.append(run_spec("digits", "vanilla", **(tiny | {{"lr": 1e38, "precision": "float32"}})))
+chapters.asked = lambda: {{"06_evaluation": {{spec: [EvalSpec(attack="none", images=20)] for spec in specs}}}}
+"""
+
+
+@pytest.mark.parametrize("diverge", ["", "yes"])
+def test_jobs_run_side_by_side_and_tell_what_was_not_done(diverge, home):
+    """Each run in a process of its own, which a sitecustomize of the test gives a short plan."""
+    (home / "site").mkdir()
+    (home / "site" / "sitecustomize.py").write_text(ASKED.format(tiny=TINY, diverge=diverge))
+    line = environment(home) | {"PYTHONPATH": f"{home / 'site'}{os.pathsep}{ROOT}"}
+    words = [sys.executable, "-m", "simadv", "run", "--all", "--jobs", "2", "--device", "cpu"]
+    done = subprocess.run(words, cwd=home, env=line, capture_output=True, text=True, timeout=120)
+    own = Store(home / "runs")
+    assert len(own.ids()) == 3
+    assert all(len(own.evaluations(own.get(run_id))) == 1 for run_id in own.ids())
+    assert sorted(line.split(":")[0] for line in done.stdout.splitlines()) == own.ids()
+    if diverge:
+        assert done.returncode == 3
+        first, last = done.stderr.splitlines()
+        assert first.endswith("the run diverged")
+        assert re.fullmatch(r"not done: digits/vanilla-e1-lr1e38-s0-\w{6}", last.replace("e+38", "e38"))
+    else:
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 # --- plan and status
 
 
