@@ -198,7 +198,7 @@ def measure(run: Run, spec, work, *, store: Store | None = None, device: str = "
     """Return what is stored of a measure of a run; else do the work and store its outcome, seconds and provenance.
 
     Args:
-        spec: what the measure is: a frozen dataclass with an ``id``, as :class:`EvalSpec`.
+        spec: what the measure is: a frozen dataclass with an ``id``, as :class:`simadv.specs.EvalSpec`.
         work: ``(model, dataset) -> dict`` of plain numbers and lists.
     """
     store = store or default()

@@ -64,8 +64,9 @@ def both_rates(settings: Settings, dataset: str, method: str, **choice) -> list[
 
 
 def background(settings: Settings) -> Asked:
-    """Return chapter 2's: an undefended net under the four attacks."""
-    return {spec_of(settings, dataset, "vanilla"): [Gallery(), Climb()] for dataset in settings.datasets}
+    """Return chapter 2's: an undefended net under the four attacks, and SIM-Adv's under the longest of them."""
+    asked: Asked = {spec_of(settings, dataset, "vanilla"): [Gallery(), Climb()] for dataset in settings.datasets}
+    return asked | {spec_of(settings, dataset, "sim"): [Climb()] for dataset in settings.datasets}
 
 
 def atda(settings: Settings) -> Asked:

@@ -6,7 +6,13 @@ from matplotlib.figure import Figure
 
 # colours that stay apart for colour-blind readers and in print, one for each attack and policy
 COLOURS = sns.color_palette("colorblind")
-ATTACK_COLOURS = {"Original": COLOURS[7], "FGSM": COLOURS[1], "BIM": COLOURS[0], "Madry": COLOURS[2]}
+ATTACK_COLOURS = {
+    "Original": COLOURS[7],
+    "FGSM": COLOURS[1],
+    "R+FGSM": COLOURS[4],
+    "BIM": COLOURS[0],
+    "Madry": COLOURS[2],
+}
 
 
 def style() -> None:
