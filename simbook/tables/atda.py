@@ -1,0 +1,218 @@
+r"""The tables of chapter 3: ATDA's features, Table 1, Fig. 2, and what the paper says of them, judged."""
+
+import pandas as pd
+from scipy.stats import binomtest
+
+from simadv import paper
+from simadv.runs import passes_per_image
+from simadv.store import Store, default
+from simbook.chapters import evaluations
+from simbook.tables import embedding
+from simbook.tables.common import NOT_RUN, Found, rate, title
+from simbook.tables.embedding import Panels
+
+BIM, MADRY = "BIM(30,30)", "Madry(30,30)"
+LATE = 10  # epochs at the end of a run over which its training is summed up
+# Fig. 1's panels a to e, by method and attack
+FIG1 = (("vanilla", BIM), ("atda", BIM), ("atda", "FGSM"), ("bim", BIM), ("sim", BIM))
+
+
+def fig1(found: Found, dataset: str, *, store: Store | None = None) -> Panels:
+    """Return the panels of Fig. 1 by title, in its order; ATDA at the highest of its rates, as in Table 3."""
+    runs = {spec.method: (spec, run) for spec, run in sorted(found, key=lambda f: f[0].lr) if spec.dataset == dataset}
+    panels: Panels = {}
+    if "vanilla" not in runs:  # a data set of Table 1 that the figure does not show
+        return panels
+    for letter, (method, attack) in zip("abcde", FIG1, strict=True):
+        if method in runs:
+            spec, run = runs[method]
+            panels[f"({letter}) {title(spec)}, {attack}"] = embedding.record(run, attack, store=store)
+    return panels
+
+
+def accuracies(found: Found, *, store: Store | None = None) -> pd.DataFrame:
+    """Return one row a run of Table 1 or Fig. 2 and attack; accuracies in percent, NaN where not run.
+
+    Columns: ``dataset, method, title, lr, lambda_, attack, images, true, predicted, low, high, paper``;
+    ``low, high`` is the Wilson interval (95 %) of ``true``: the spread of the test set alone.
+    """
+    store, rows = store or default(), []
+    for spec, run in found:
+        if spec.method not in ("atda", "bim-atda"):
+            continue
+        for measure in evaluations(spec.dataset, "FGSM", BIM, MADRY):
+            row = {"dataset": spec.dataset, "method": spec.method, "title": title(spec), "lr": spec.lr}
+            row |= {"lambda_": spec.lambda_, "attack": "Original" if measure.attack == "none" else measure.attack}
+            if spec.method == "atda":
+                row["paper"] = paper.TABLE1.get(spec.dataset, {}).get(spec.lr, {}).get(row["attack"])
+            result = store.evaluation(run, measure) if run else None
+            if result is not None:
+                interval = binomtest(result["true"], result["images"]).proportion_ci(method="wilson")
+                row |= {"images": result["images"], "low": 100 * interval.low, "high": 100 * interval.high}
+                row |= {name: 100 * result[name] / result["images"] for name in ("true", "predicted")}
+            rows.append(row)
+    numbers = ["images", "true", "predicted", "low", "high", "paper"]
+    columns = ["dataset", "method", "title", "lr", "lambda_", "attack", *numbers]
+    return pd.DataFrame(rows).reindex(columns=columns).astype(dict.fromkeys(["lr", "lambda_", *numbers], float))
+
+
+def table1(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return Table 1 of one data set as text: each rate's row of the paper, then ours under both labels."""
+    rows = frame[(frame.dataset == dataset) & (frame.method == "atda")]
+    lines = []
+    for lr, part in rows.sort_values("lr", ascending=False, kind="stable").groupby("lr", sort=False):
+        sources = {"the paper": "paper", "ours, true labels": "true", "ours, predicted labels": "predicted"}
+        for source, column in sources.items():
+            if column == "paper" and part.paper.isna().all():
+                continue
+            nothing = "-" if column == "paper" else NOT_RUN
+            cells = {r.attack: f"{r[column]:.2f}" if pd.notna(r[column]) else nothing for _, r in part.iterrows()}
+            lines.append({"rate": rate(lr), "source": source} | cells)
+    return pd.DataFrame(lines).set_index(["rate", "source"])
+
+
+def training(found: Found) -> pd.DataFrame:
+    """Return what was seen of ATDA's training after each epoch: ``label, dataset, lr, epoch, loss, clean, robust``."""
+    frames = [pd.DataFrame(columns=["label", "dataset", "lr", "epoch", "loss", "clean", "robust"])]
+    for spec, run in found:
+        if spec.method == "atda" and run is not None:
+            history = pd.DataFrame(run.history)
+            about = {"label": f"{spec.dataset}, rate {rate(spec.lr)}", "dataset": spec.dataset, "lr": spec.lr}
+            frames.append(history.assign(**about, epoch=history.epoch + 1))
+    return pd.concat([f for f in frames if len(f)] or frames, ignore_index=True).reindex(columns=frames[0].columns)
+
+
+def training_facts(found: Found, dataset: str, *, late: int = LATE) -> pd.DataFrame:
+    """Return the last ``late`` epochs of ATDA's training by rate, NaN where not run.
+
+    Columns: ``loss``, the mean; ``robust, lowest, highest``: the monitor's last, lowest and highest accuracy.
+    """
+    seen, rows = training(found), {}
+    for lr in sorted({spec.lr for spec, _ in found if (spec.method, spec.dataset) == ("atda", dataset)}, reverse=True):
+        last = seen[(seen.dataset == dataset) & (seen.lr == lr)].tail(late)
+        rows[lr] = {}
+        if len(last):
+            rows[lr] = {"loss": last.loss.mean(), "robust": last.robust.iloc[-1]}
+            rows[lr] |= {"lowest": last.robust.min(), "highest": last.robust.max()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["loss", "robust", "lowest", "highest"], dtype=float)
+
+
+def swept(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return Fig. 2's points: ``dataset, title, lambda_, attack, true, low, high, predicted`` of what was run."""
+    rows = frame[(frame.method == "bim-atda") & frame.attack.isin([BIM, MADRY]) & frame.true.notna()]
+    columns = ["dataset", "title", "lambda_", "attack", "true", "low", "high", "predicted"]
+    return rows[columns].sort_values(["attack", "lambda_"], kind="stable", ignore_index=True)
+
+
+def table2(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return Fig. 2 of one data set as text: accuracy (%) under true labels by lambda and attack."""
+    rows = frame[(frame.dataset == dataset) & (frame.method == "bim-atda")]
+    shown = rows.assign(text=[NOT_RUN if pd.isna(value) else f"{value:.2f}" for value in rows.true])
+    table = shown.pivot(index="lambda_", columns="attack", values="text")[list(rows.attack.unique())]
+    return table.set_axis([f"{value:.3g}" for value in table.index]).rename_axis("lambda").rename_axis(columns=None)
+
+
+def findings_of_features(panels: Panels) -> str:
+    """Return what Fig. 1's numbers say in sentences of Markdown."""
+    found = embedding.numbers(panels).rename(index=lambda name: name[4:].replace(", ", " under "))
+    run, said = found.dropna(), []
+    if run.empty:
+        return "None of these nets was measured yet, so nothing was found."
+    for text, column in (
+        ("Examples that the net misclassifies", "fooled"),
+        ("Examples that a linear classifier tells from their targets by features (50 % is a guess)", "separable"),
+    ):
+        said.append(f"{text}: " + "; ".join(f"{name}: {value:.1f} %" for name, value in run[column].items()) + ".")
+    orders = [list(run[column].sort_values(ascending=column != "fooled").index) for column in ("mixed", "fooled")]
+    same = "also the order" if orders[0] == orders[1] else "not the order"
+    said.append(f"From least to best mixed: {'; '.join(orders[0])}. This is {same} from most to least misclassified.")
+    apart = (run.mixed_seen - run.mixed).abs()
+    name = apart.idxmax()
+    said.append(
+        f"t-SNE is furthest from the features in {name}: of an example's nearest neighbours "
+        f"{run.mixed_seen[name]:.1f} % are targets in the figure, and {run.mixed[name]:.1f} % in the features."
+    )
+    return _sentences(said, list(found.index.difference(run.index, sort=False)))
+
+
+def findings_of_rates(frame: pd.DataFrame, found: Found, dataset: str) -> str:
+    """Return what Table 1 says of one data set in sentences of Markdown."""
+    rows = frame[(frame.dataset == dataset) & (frame.method == "atda")]
+    said, missing, facts = [], [], training_facts(found, dataset)
+    for lr, part in rows.groupby("lr", sort=True):
+        if part.true.isna().any():
+            missing.append(f"ATDA at rate {rate(lr)}")
+            continue
+        of = part.set_index("attack")
+        text = (
+            f"At rate {rate(lr)} ATDA keeps {of.true[BIM]:.2f} % under {BIM} and {of.true[MADRY]:.2f} % under {MADRY}"
+        )
+        if of.paper.notna().any():
+            text += f"; the paper reports {of.paper[BIM]:.2f} % and {of.paper[MADRY]:.2f} %"
+        gain = (of.predicted - of.true).max()
+        said.append(f"{text}. Attacking predicted instead of true labels gives at most {gain:.2f} points more.")
+        if pd.notna(facts.robust[lr]):
+            low, high = facts.lowest[lr], facts.highest[lr]
+            text = f"In the last {LATE} epochs of this run the loss averaged {facts.loss[lr]:.2f} and the monitor saw "
+            text += f"accuracies from {low:.1f} % to {high:.1f} %"
+            said.append(f"{text}, so a single epoch says little about it." if high - low > 10 else f"{text}.")
+    return _sentences(said, missing)
+
+
+def longer_steps(found: Found, dataset: str, *, store: Store | None = None) -> pd.DataFrame:
+    """Return ATDA's accuracy (%) under 30 steps of epsilon/30 beside that under 40 steps of epsilon/10, as text.
+
+    The paper's Table 3 does not name its rate; the row goes to the rate whose accuracy under FGSM is the same.
+    """
+    store, lines = store or default(), []
+    attacks = (BIM, "BIM(10,40)", MADRY, "Madry(10,40)")
+    for spec, run in sorted(found, key=lambda f: -f[0].lr):
+        if (spec.method, spec.dataset) != ("atda", dataset):
+            continue
+        printed = dict(paper.TABLE1.get(dataset, {}).get(spec.lr, {}))
+        section6 = {attack: row["atda"] for attack, row in paper.TABLE3.get(dataset, {}).items()}
+        if printed and printed["FGSM"] == section6["FGSM"]:
+            printed = section6 | printed
+        results = {m.attack: store.evaluation(run, m) if run else None for m in evaluations(dataset, *attacks)}
+        ours = {attack: 100 * r["true"] / r["images"] for attack, r in results.items() if r}
+        for source, row, nothing in (("the paper", printed, "-"), ("ours, true labels", ours, NOT_RUN)):
+            if printed or source != "the paper":
+                cells = {attack: f"{row[attack]:.2f}" if attack in row else nothing for attack in attacks}
+                lines.append({"rate": rate(spec.lr), "source": source} | cells)
+    return pd.DataFrame(lines).set_index(["rate", "source"])
+
+
+def findings_of_lambda(frame: pd.DataFrame, dataset: str) -> str:
+    """Return what Fig. 2 says of one data set in sentences of Markdown."""
+    rows = frame[(frame.dataset == dataset) & (frame.method == "bim-atda") & frame.attack.isin([BIM, MADRY])]
+    missing = [f"lambda {value:.3g}" for value in rows[rows.true.isna()].lambda_.unique()]
+    said = []
+    for attack, part in rows.dropna(subset="true").groupby("attack", sort=False):
+        of = part.set_index("lambda_").true
+        if 0.0 in of.index and len(of) > 1:
+            change = (of - of[0.0]).drop(0.0)
+            spread = ", ".join(f"{value:+.2f} at {at:.3g}" for at, value in change.items())
+            said.append(f"Under {attack} lambda = 0 has {of[0.0]:.2f} %; the change in points by lambda: {spread}.")
+    return _sentences(said, missing)
+
+
+def costs(found: Found) -> pd.DataFrame:
+    """Return what the chapter's methods cost: gradient passes an image and epoch, runs stored, and their hours."""
+    rows: dict[tuple, dict] = {}
+    datasets = [spec.dataset for spec, _ in found]
+    for spec, run in sorted(found, key=lambda f: datasets.index(f[0].dataset)):
+        row = rows.setdefault((spec.dataset, title(spec)), {"F an image and epoch": 0, "runs": [], "hours": 0.0})
+        row["F an image and epoch"] = sum(passes_per_image(spec))
+        row["runs"].append(run is not None)
+        row["hours"] += run.cost["seconds"] / 3600 if run else 0
+    index = pd.MultiIndex.from_tuples(list(rows), names=["dataset", "method"]) if rows else None
+    table = pd.DataFrame(list(rows.values()), index=index, columns=["F an image and epoch", "runs", "hours"])
+    table["runs"] = [f"{sum(there)} of {len(there)}" for there in table.runs]
+    table["hours"] = [f"{hours:.2f}" for hours in table.hours]
+    return table
+
+
+def _sentences(said: list[str], missing: list[str]) -> str:
+    """Number what was found, and say what was not run."""
+    said = [*said, f"Not run yet: {'; '.join(missing)}." if missing else "Every run of this section was made."]
+    return "\n".join(f"{i}. {sentence}" for i, sentence in enumerate(said, 1))

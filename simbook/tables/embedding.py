@@ -1,0 +1,66 @@
+r"""What is stored of a net's features (:class:`simbook.measures.embedding.Embedding`) as tables, for any chapter."""
+
+import numpy as np
+import pandas as pd
+
+from simadv.store import Run, Store, default
+from simbook.measures.embedding import Embedding, mixed
+from simbook.tables.common import NOT_RUN
+
+#: A record of :class:`simbook.measures.embedding.Embedding`, or None where it is not stored, by the panel's title.
+Panels = dict[str, dict | None]
+KINDS = ("reference", "target", "adversarial example")
+# Halfway between a guess and certainty: from here on two groups count as separable.
+SEPARABLE = 75.0
+
+
+def record(run: Run | None, attack: str, *, store: Store | None = None) -> dict | None:
+    """Return what is stored of a run's features under ``attack``, or None."""
+    return None if run is None else (store or default()).evaluation(run, Embedding(attack=attack))
+
+
+def numbers(panels: Panels) -> pd.DataFrame:
+    """Return one row a panel, in percent, NaN where not run.
+
+    Columns: ``missed, fooled, separable, mixed, at_home, targets_at_home`` of the record, and ``mixed_seen``: what
+    ``mixed`` is among the points of t-SNE, the picture's own answer.
+    """
+    rows = {}
+    for name, found in panels.items():
+        rows[name] = {}
+        if found is not None:
+            references, targets, examples = found["counts"]
+            points = np.stack([found["x"], found["y"]], 1)[references:]
+            rows[name] = {"missed": 100 * found["missed"] / targets, "fooled": 100 * found["fooled"] / examples}
+            rows[name] |= {key: found[key] for key in ("separable", "mixed", "at_home", "targets_at_home")}
+            rows[name]["mixed_seen"] = mixed(points[:targets], points[targets:])
+    columns = ["missed", "fooled", "separable", "mixed", "mixed_seen", "at_home", "targets_at_home"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
+
+
+def shown(panels: Panels) -> pd.DataFrame:
+    """Return :func:`numbers` as text to read; ``not run`` where nothing is stored."""
+    heads = {"fooled": "examples misclassified", "missed": "targets misclassified", "separable": "separable"}
+    heads |= {
+        "mixed": "mixed",
+        "mixed_seen": "mixed in the figure",
+        "at_home": "examples at home",
+        "targets_at_home": "targets at home",
+    }
+    table = numbers(panels)[list(heads)].rename(columns=heads)
+    return table.map(lambda value: NOT_RUN if pd.isna(value) else f"{value:.1f}")
+
+
+def points(panels: Panels) -> pd.DataFrame:
+    """Return every point of a figure: ``panel, kind, true_class, x, y`` (``true_class`` of references alone)."""
+    frames = []
+    for name, found in panels.items():
+        if found is None:
+            continue
+        references, targets, examples = found["counts"]
+        classes = pd.array([*found["classes"], *[pd.NA] * (targets + examples)], dtype="Int64")
+        kinds = [KINDS[0]] * references + [KINDS[1]] * targets + [KINDS[2]] * examples
+        row = {"panel": name, "kind": kinds, "true_class": classes, "x": found["x"], "y": found["y"]}
+        frames.append(pd.DataFrame(row))
+    columns = ["panel", "kind", "true_class", "x", "y"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)

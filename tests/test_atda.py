@@ -1,0 +1,448 @@
+"""Chapter 3's tables, claims and figures on stores made by hand: everything there, some of it, nothing."""
+
+import math
+import re
+
+import pandas as pd
+import pytest
+import torch
+from matplotlib import pyplot as plt
+
+from simadv import losses, paper
+from simadv.store import Run, Store
+from simbook import chapters
+from simbook.measures.embedding import Embedding
+from simbook.plots import atda as plots
+from simbook.settings import Settings
+from simbook.tables import atda as tables
+from simbook.tables import atda_claims as claims
+from simbook.tables import embedding
+
+BIM, MADRY = tables.BIM, tables.MADRY
+SPECS = list(chapters.atda(Settings()))
+RIGHT = {"Original": 98.0, "FGSM": 96.0, BIM: 60.0, MADRY: 50.0}
+COST = {"seconds": 1800.0}
+
+
+def points(**numbers):
+    """A record of features with few points; ``numbers`` replace those of a net that blends everything."""
+    found = {"counts": [2, 10, 10], "classes": [0, 1], "x": [*range(22)], "y": [1.0] * 22, "missed": 0, "fooled": 1}
+    return found | {"separable": 60.0, "mixed": 45.0, "at_home": 90.0, "targets_at_home": 100.0} | numbers
+
+
+class Shelf:
+    """A store into which runs are put by hand."""
+
+    def __init__(self, folder):
+        self.store, self.runs = Store(folder), {}
+
+    def run(self, spec, history=(), **right):
+        """Put a run with its accuracies (%) by attack; predicted labels give 1 point more."""
+        self.runs[spec] = Run(spec, list(history), COST, {}, "w", self.store.path(spec.id))
+        for measure in chapters.evaluations(spec.dataset, "FGSM", BIM, MADRY, "BIM(10,40)"):
+            name = "Original" if measure.attack == "none" else measure.attack
+            if name in right:
+                counts = {"images": 1000, "true": round(10 * right[name]), "predicted": round(10 * right[name]) + 10}
+                self.store.add_evaluation(self.runs[spec], measure, counts)
+        return self.runs[spec]
+
+    def features(self, spec, attack, **numbers):
+        run = self.runs.get(spec) or self.run(spec)
+        self.store.add_evaluation(run, Embedding(attack=attack), points(**numbers))
+
+    @property
+    def found(self):
+        return [(spec, self.runs.get(spec)) for spec in SPECS]
+
+    @property
+    def frame(self):
+        return tables.accuracies(self.found, store=self.store)
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """An empty store; what is in it need not survive a power cut."""
+    monkeypatch.setattr("simadv.store.os.fsync", lambda file: None)
+    return Shelf(tmp_path)
+
+
+def chosen(method, dataset="mnist", **settings):
+    """The chapter's specs of a method, in its order."""
+    specs = [spec for spec in SPECS if (spec.method, spec.dataset) == (method, dataset)]
+    return [spec for spec in specs if all(getattr(spec, name) == value for name, value in settings.items())]
+
+
+def watched(robust, loss=1.0):
+    return [{"epoch": i, "loss": loss, "clean": 99.0, "robust": value} for i, value in enumerate(robust)]
+
+
+def test_accuracies_are_shares_with_an_interval(shelf):
+    (high,) = chosen("atda", lr=1e-3)
+    shelf.run(high, **RIGHT)
+    rows = shelf.frame[(shelf.frame.dataset == "mnist") & (shelf.frame.lr == 1e-3) & (shelf.frame.method == "atda")]
+    of = rows.set_index("attack")
+    assert of.true.to_dict() == RIGHT
+    assert of.predicted[BIM] == 61
+    # Wilson's formula for 600 of 1,000
+    z, p, n = 1.959964, 0.6, 1000
+    middle, half = p + z * z / 2 / n, z * math.sqrt(p * (1 - p) / n + z * z / 4 / n / n)
+    assert of.low[BIM] == pytest.approx(100 * (middle - half) / (1 + z * z / n), abs=1e-3)
+    assert of.high[BIM] == pytest.approx(100 * (middle + half) / (1 + z * z / n), abs=1e-3)
+    assert of.paper.dropna().to_dict() == paper.TABLE1["mnist"][1e-3]
+    others = shelf.frame.drop(rows.index)
+    assert others.true.isna().all()
+    assert others.paper.notna().sum() == 9  # the other three rows of the paper's Table 1
+    assert others[others.method == "bim-atda"].paper.isna().all()
+    assert set(shelf.frame.method) == {"atda", "bim-atda"}
+
+
+def test_no_run_at_all_is_no_error(shelf):
+    frame = tables.accuracies([], store=shelf.store)
+    assert frame.empty
+    assert tables.fig1([], "mnist", store=shelf.store) == {}
+    assert tables.training([]).empty
+    assert set(claims.of_features({}).verdict) == {"not tested"}
+    assert claims.verdicts({}).empty
+    assert tables.costs([]).empty
+    for draw in (
+        plots.training(tables.training([]), monitor="BIM"),
+        plots.lambda_sweep(tables.swept(frame), marked={}),
+    ):
+        assert [text.get_text() for text in draw.axes[0].texts] == ["not run"]
+        plt.close(draw)
+
+
+def test_table_1_has_the_paper_s_rates_in_its_order(shelf):
+    shelf.run(chosen("atda", lr=1e-3)[0], **(RIGHT | {BIM: 59.9}))
+    table = tables.table1(shelf.frame, "mnist")
+    assert list(dict.fromkeys(table.index.get_level_values("rate"))) == ["1e-3", "1e-4"]
+    assert table.loc[("1e-3", "the paper")].to_dict() == {
+        "Original": "-",
+        "FGSM": "96.37",
+        BIM: "73.97",
+        MADRY: "54.75",
+    }
+    assert table.loc[("1e-3", "ours, true labels"), BIM] == "59.90"
+    assert table.loc[("1e-3", "ours, predicted labels"), BIM] == "60.90"
+    assert set(table.loc[("1e-4", "ours, true labels")]) == {"not run"}
+    assert table.loc[("1e-4", "the paper"), MADRY] == "1.23"
+
+
+def test_fig_1_has_the_paper_s_panels_and_atda_at_its_own_rate(shelf):
+    low, high = chosen("atda")
+    assert (low.lr, high.lr) == (1e-4, 1e-3)
+    shelf.features(low, BIM, separable=1.0)
+    shelf.features(high, BIM, separable=84.0)
+    shelf.features(chosen("sim")[0], "FGSM", separable=2.0)  # not asked for here
+    panels = tables.fig1(shelf.found, "mnist", store=shelf.store)
+    names = ["(a) Vanilla, BIM(30,30)", "(b) ATDA, BIM(30,30)", "(c) ATDA, FGSM"]
+    names += ["(d) BIM(30,30)-Adv, BIM(30,30)", "(e) SIM(10,20)-Adv, BIM(30,30)"]
+    assert list(panels) == names
+    assert {name: panel["separable"] for name, panel in panels.items() if panel} == {names[1]: 84.0}
+    assert tables.fig1(shelf.found, "fmnist", store=shelf.store) == {}
+
+
+def shown_panels(**separable):
+    """Panels a to e; of a letter that is given a number, or a record, and None of the others."""
+    given = {letter: value if isinstance(value, dict) else {"separable": value} for letter, value in separable.items()}
+    return {f"({letter}) net": points(**given[letter]) if letter in given else None for letter in "abcde"}
+
+
+def test_claims_of_features_hold_on_the_paper_s_picture():
+    panels = shown_panels(
+        a={"separable": 99.0, "at_home": 1.0}, b={"separable": 85.0, "at_home": 70.0}, c=60, d=66, e=70
+    )
+    table = claims.of_features(panels)
+    assert set(table.verdict) == {"holds"}
+    assert table.ours.tolist() == [
+        "49.00",
+        "69.00",
+        "10.00",
+        "9.00",
+        "19.00",
+        "20.00",
+        "5.00",
+        "15.00",
+        "20.00",
+        "15.00",
+    ]
+    assert set(table.paper) == {"-"}
+
+
+@pytest.mark.parametrize(
+    ("change", "claim", "together"),
+    [
+        ({"a": {"at_home": 51.0}}, "C3.1", "does not hold"),
+        ({"b": {"separable": 74.0, "at_home": 70.0}}, "C3.2", "holds in direction"),
+        ({"b": {"separable": 74.0, "at_home": 0.0}}, "C3.2", "does not hold"),
+        ({"e": {"separable": 76.0}}, "C3.3", "holds in direction"),
+        ({"d": {"separable": 90.0}, "e": {"separable": 86.0}}, "C3.3", "holds in direction"),
+        (
+            {"d": {"separable": 90.0, "at_home": 69.0}, "e": {"separable": 86.0, "at_home": 70.0}},
+            "C3.3",
+            "does not hold",
+        ),
+        ({"c": {"separable": 80.0}}, "C3.4", "does not hold"),
+    ],
+)
+def test_claims_of_features_fail_where_they_should(change, claim, together):
+    good = {"a": {"separable": 99.0, "at_home": 1.0}, "b": {"separable": 85.0, "at_home": 70.0}}
+    panels = shown_panels(**({"c": 60, "d": 66, "e": 70} | good | change))
+    table = claims.verdicts({"mnist": [claims.of_features(panels)]})
+    assert table.mnist[claim] == together
+    assert set(table.mnist.drop(claim)) == {"holds"}
+
+
+def test_a_missing_panel_leaves_its_claims_untested():
+    panels = shown_panels(a={"separable": 99.0, "at_home": 1.0}, b={"separable": 85.0, "at_home": 70.0}, e=70)
+    table = claims.verdicts({"mnist": [claims.of_features(panels)]}).mnist
+    assert table.to_dict() == {"C3.1": "holds", "C3.2": "holds", "C3.3": "not tested", "C3.4": "not tested"}
+
+
+def both_rates(shelf, high, low, *, losses=(0.7, 0.5)):
+    """Put ATDA at both rates on MNIST with accuracies under BIM and Madry."""
+    for lr, right, loss in ((1e-3, high, losses[0]), (1e-4, low, losses[1])):
+        values = RIGHT | dict(zip((BIM, MADRY), right, strict=True))
+        shelf.run(chosen("atda", lr=lr)[0], watched([0.0] * 20 + [50.0] * 10, loss), **values)
+
+
+def test_claims_of_rates_are_differences_beside_the_paper_s(shelf):
+    both_rates(shelf, (74, 55), (20, 1))
+    table = claims.of_rates(shelf.frame, shelf.found, "mnist").reset_index()
+    assert table.claim.tolist() == ["C3.5", "C3.5", "C3.6", "C3.7"]
+    assert table.ours.tolist() == ["54.00", "54.00", "95.00", "0.20"]
+    assert table.paper.tolist() == ["54.06", "53.52", "96.80", "-"]
+    assert set(table.verdict) == {"holds"}
+
+
+@pytest.mark.parametrize(
+    ("high", "low", "losses", "expected"),
+    [
+        ((74, 55), (60, 50), (0.7, 0.5), ["holds in direction", "holds in direction", "holds in direction", "holds"]),
+        ((20, 1), (74, 55), (0.7, 0.5), ["does not hold", "does not hold", "holds in direction", "holds"]),
+        ((74, 55), (20, 1), (0.5, 0.7), ["holds", "holds", "holds", "does not hold"]),
+    ],
+)
+def test_claims_of_rates_are_judged(shelf, high, low, losses, expected):
+    both_rates(shelf, high, low, losses=losses)
+    assert claims.of_rates(shelf.frame, shelf.found, "mnist").verdict.tolist() == expected
+    assert set(claims.of_rates(shelf.frame, shelf.found, "fmnist").verdict) == {"not tested"}
+
+
+def test_one_rate_alone_tests_no_claim_about_rates(shelf):
+    shelf.run(chosen("atda", lr=1e-3)[0], watched([1.0]), **RIGHT)
+    found = [(spec, run) for spec, run in shelf.found if spec.lr != 1e-4]
+    table = claims.of_rates(tables.accuracies(found, store=shelf.store), found, "mnist").reset_index()
+    assert table.claim.tolist() == ["C3.5", "C3.6", "C3.7"]
+    assert set(table.verdict) == {"not tested"}
+    # one of two runs is there: as good as none
+    assert set(claims.of_rates(shelf.frame, shelf.found, "mnist").verdict) == {"not tested"}
+
+
+def sweep(shelf, bim, madry, dataset="mnist"):
+    """Put Fig. 2's runs: accuracies by lambda in the chapter's order; None leaves a run out."""
+    for spec, under_bim, under_madry in zip(chosen("bim-atda", dataset), bim, madry, strict=True):
+        if under_bim is not None:
+            shelf.run(spec, **(RIGHT | {BIM: under_bim, MADRY: under_madry}))
+
+
+LEVEL = [95.0] * 7  # lambda: 0, 0.05, 0.1, 0.15, 0.2, 1/3, 0.4
+
+
+@pytest.mark.parametrize(
+    ("bim", "madry", "expected"),
+    [
+        (LEVEL, [95, 95, 95, 90, 89, 88, 85], ["holds", "holds"]),
+        ([95] + [94] * 6, [95, 95, 95, 94.9, 94.8, 94.7, 94.6], ["holds", "holds in direction"]),
+        ([95] + [96] * 6, LEVEL, ["holds", "does not hold"]),  # 1 point is within the interval of 1,000 images
+        ([95] + [97] * 6, [95, 80, 80, 96, 96, 96, 96], ["does not hold", "does not hold"]),
+        ([95, 94, None, 94, 94, 94, 94], LEVEL, ["not tested", "does not hold"]),
+        ([None, 94, 94, 94, 94, 94, 94], LEVEL, ["not tested", "not tested"]),
+        ([None] * 7, LEVEL, ["not tested", "not tested"]),
+    ],
+)
+def test_claims_of_lambda_are_judged(shelf, bim, madry, expected):
+    sweep(shelf, bim, madry)
+    assert claims.of_lambda(shelf.frame, "mnist").verdict.tolist() == expected
+
+
+def test_claims_of_lambda_are_means(shelf):
+    sweep(shelf, [95, 94, 93, 92, 94, 93, 92], [95, 0, 0, 90, 89, 88, 85])
+    below, hurt = claims.of_lambda(shelf.frame, "mnist").ours.astype(float)
+    assert hurt == 95 - (90 + 89 + 88 + 85) / 4
+    # Wilson's upper end of 950 in 1,000 is 96.2
+    assert below == pytest.approx(96.18 - 95 + 2, abs=0.01)
+
+
+def test_fig_2_shows_what_was_run(shelf):
+    sweep(shelf, [95, None, 93, None, None, None, 90], [94, None, 92, None, None, None, 80])
+    swept = tables.swept(shelf.frame)
+    assert swept.lambda_.tolist() == [0, 0.1, 0.4] * 2
+    assert swept[swept.attack == MADRY].true.tolist() == [94, 92, 80]
+    table = tables.table2(shelf.frame, "mnist")
+    assert table.index.tolist() == ["0", "0.05", "0.1", "0.15", "0.2", "0.333", "0.4"]
+    assert table[MADRY].tolist() == ["94.00", "not run", "92.00", "not run", "not run", "not run", "80.00"]
+    assert list(table.columns) == ["Original", "FGSM", BIM, MADRY]
+    figure = plots.lambda_sweep(swept, marked={0.15: "0.15"})
+    (axes,) = figure.axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert lines[BIM] == [[0, 95], [0.1, 93], [0.4, 90]]
+    assert lines[MADRY] == [[0, 94], [0.1, 92], [0.4, 80]]
+    assert [text.get_text() for text in axes.texts] == ["0.15"]
+    plt.close(figure)
+    said = tables.findings_of_lambda(shelf.frame, "mnist")
+    assert "Under Madry(30,30) lambda = 0 has 94.00 %" in said
+    assert "-2.00 at 0.1, -14.00 at 0.4" in said
+    assert "Not run yet: lambda 0.05; lambda 0.15; lambda 0.2; lambda 0.333." in said
+
+
+def test_each_data_set_has_its_panel_in_fig_2(shelf):
+    sweep(shelf, LEVEL, LEVEL)
+    sweep(shelf, [70.0] * 7, [60.0] * 7, "fmnist")
+    figure = plots.lambda_sweep(tables.swept(shelf.frame), marked={})
+    assert [axes.get_title() for axes in figure.axes] == ["mnist: BIM(30,30)-Adv", "fmnist: BIM(30,30)-Adv"]
+    assert len(figure.legends[0].get_texts()) == 2
+    plt.close(figure)
+
+
+def test_training_is_summed_up_over_its_last_epochs(shelf):
+    spec = chosen("atda", lr=1e-3)[0]
+    history = watched([99.0] * 50 + [10.0, 20, 30, 40, 50, 60, 70, 60, 50, 40])
+    for record in history[:50]:
+        record["loss"] = 5.0
+    shelf.run(spec, history, **RIGHT)
+    facts = tables.training_facts(shelf.found, "mnist")
+    assert facts.loc[1e-3].to_dict() == {"loss": 1.0, "robust": 40.0, "lowest": 10.0, "highest": 70.0}
+    assert facts.loc[1e-4].isna().all()
+    seen = tables.training(shelf.found)
+    assert seen.epoch.tolist() == list(range(1, 61))
+    assert set(seen.label) == {"mnist, rate 1e-3"}
+    said = tables.findings_of_rates(shelf.frame, shelf.found, "mnist")
+    assert "the loss averaged 1.00 and the monitor saw" in said
+    assert "from 10.0 % to 70.0 %, so a single epoch says little" in said
+    assert (
+        "keeps 60.00 % under BIM(30,30) and 50.00 % under Madry(30,30); the paper reports 73.97 % and 54.75 %" in said
+    )
+    assert "at most 1.00 points more" in said
+    assert "Not run yet: ATDA at rate 1e-4." in said
+
+
+def test_a_steady_run_is_not_called_a_draw(shelf):
+    shelf.run(chosen("atda", lr=1e-3)[0], watched([40.0] * 60), **RIGHT)
+    assert "single epoch" not in tables.findings_of_rates(shelf.frame, shelf.found, "mnist")
+
+
+def test_training_without_a_monitor_is_drawn_without_it(shelf):
+    spec = chosen("atda", lr=1e-3)[0]
+    shelf.run(spec, [{"epoch": i, "loss": 3.0 - i} for i in range(3)], **RIGHT)
+    seen = tables.training(shelf.found)
+    assert seen.robust.isna().all()
+    assert tables.training_facts(shelf.found, "mnist").loss[1e-3] == 2.0
+    figure = plots.training(seen, monitor="BIM(10,40)")
+    left, right = figure.axes
+    assert left.lines[0].get_xydata().tolist() == [[1, 3], [2, 2], [3, 1]]
+    assert [text.get_text() for text in right.texts] == ["not watched"]
+    plt.close(figure)
+    assert "monitor" not in tables.findings_of_rates(shelf.frame, shelf.found, "mnist")
+
+
+def test_training_is_a_line_a_run(shelf):
+    both_rates(shelf, (74, 55), (20, 1))
+    figure = plots.training(tables.training(shelf.found), monitor="BIM(10,40)")
+    left, right = figure.axes
+    assert [line.get_label() for line in left.lines] == ["mnist, rate 1e-4", "mnist, rate 1e-3"]
+    assert right.lines[0].get_ydata().tolist() == [0.0] * 20 + [50.0] * 10
+    assert not list(right.texts)
+    plt.close(figure)
+
+
+def test_table_3_s_row_stands_at_the_rate_that_it_was_made_at(shelf):
+    """Its accuracy under FGSM is Table 1's at 1e-3, on both data sets; at 1e-4 the paper has no BIM(10,40)."""
+    shelf.run(chosen("atda", lr=1e-3)[0], **(RIGHT | {"BIM(10,40)": 33.2}))
+    table = tables.longer_steps(shelf.found, "mnist", store=shelf.store)
+    assert table.loc[("1e-3", "the paper")].tolist() == ["73.97", "42.34", "54.75", "33.14"]
+    assert table.loc[("1e-3", "ours, true labels")].tolist() == ["60.00", "33.20", "50.00", "not run"]
+    assert table.loc[("1e-4", "the paper")].tolist() == ["19.91", "-", "1.23", "-"]
+    assert set(table.loc[("1e-4", "ours, true labels")]) == {"not run"}
+    assert (
+        tables.longer_steps(shelf.found, "fmnist", store=shelf.store).loc[("1e-3", "the paper"), "BIM(10,40)"]
+        == "25.81"
+    )
+
+
+def test_findings_of_features_name_what_is_missing(shelf):
+    vanilla = chosen("vanilla")[0]
+    shelf.features(vanilla, BIM, fooled=10, separable=98.7, mixed=0.4)
+    said = tables.findings_of_features(tables.fig1(shelf.found, "mnist", store=shelf.store))
+    assert re.findall(r"Vanilla under BIM\(30,30\): ([\d.]+) %", said) == ["100.0", "98.7"]
+    assert said.splitlines()[-1].startswith(
+        "5. Not run yet: ATDA under BIM(30,30); ATDA under FGSM; BIM(30,30)-Adv under"
+    )
+    assert "nothing was found" in tables.findings_of_features(shown_panels())
+
+
+@pytest.mark.parametrize(("robust", "order"), [("b", "not the order"), ("c", "also the order")])
+def test_findings_compare_blending_with_robustness(robust, order):
+    """The better mixed of two nets may be the worse classifier."""
+    panels = shown_panels(b={"mixed": 20.0, "fooled": 5}, c={"mixed": 40.0, "fooled": 5})
+    panels[f"({robust}) net"]["fooled"] = 1
+    panels = {name.replace("net", name[1]): record for name, record in panels.items()}
+    said = tables.findings_of_features(panels)
+    assert "From least to best mixed: b; c." in said
+    assert order in said
+
+
+def test_findings_say_where_the_figure_misleads():
+    """In the figure the targets stand left of the examples, so few mix; the features say otherwise."""
+    panels = shown_panels(a={"mixed": 50.0}, b={"mixed": 37.0})
+    seen = embedding.numbers(panels).mixed_seen["(a) net"]
+    assert seen < 40
+    said = tables.findings_of_features({name.replace("net", name[1]): record for name, record in panels.items()})
+    assert f"in a: of an example's nearest neighbours {seen:.1f} % are targets in the figure, and 50.0 % in" in said
+
+
+def test_costs_are_counted_in_passes(shelf):
+    shelf.run(chosen("atda", lr=1e-3)[0])
+    table = tables.costs(shelf.found)
+    assert table.loc[("mnist", "ATDA")].tolist() == [8, "1 of 2", "0.50"]
+    assert table.loc[("mnist", "BIM(30,30)-Adv + DA")].tolist() == [66, "0 of 7", "0.00"]
+    assert table.loc[("mnist", "Vanilla"), "F an image and epoch"] == 3
+
+
+def test_verdicts_of_data_sets_stand_side_by_side():
+    def part(claim, verdict):
+        index = pd.MultiIndex.from_tuples([(claim, "text")], names=["claim", "measured"])
+        return pd.DataFrame({"verdict": [verdict]}, index=index)
+
+    table = claims.verdicts(
+        {
+            "mnist": [part("C3.5", "holds"), part("C3.5", "holds in direction"), part("C3.1", "holds")],
+            "fmnist": [part("C3.5", "does not hold"), part("C3.5", "not tested")],
+        }
+    )
+    assert table.mnist.to_dict() == {"C3.1": "holds", "C3.5": "holds in direction"}
+    assert table.fmnist.to_dict() == {"C3.1": "-", "C3.5": "not tested"}
+
+
+def test_numbers_that_the_chapter_s_text_works_out():
+    """What the prose says by hand of three images and two classes."""
+    clean = torch.tensor([[3.0, 0.0], [0.0, 3.0], [0.0, 0.0]])
+    adversarial = torch.tensor([[0.0, 2.0]] * 3)
+    assert torch.cov(clean.T).tolist() == [[3.0, -1.5], [-1.5, 3.0]]
+    assert float(losses.coral(clean, adversarial, form="cov")) == 2.25
+    assert float(losses.mmd(clean, adversarial)) == 1.0
+    assert float(losses.uda(clean, adversarial, form="scatter")) == 2 * 2.25 + 1
+    centers = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
+    for logits, difference in (([3.0, 0.0], -4), ([1.0, 1.0], 0), ([0.0, 3.0], 4)):
+        value = float(losses.sda(torch.tensor([logits]), torch.tensor([0]), centers))
+        assert value == pytest.approx(math.log(1 + math.exp(difference)))
+    moved = losses.Centers(2, beta=0.1)
+    moved.update(torch.tensor([[3.0, 0.0], [1.0, 1.0]]), torch.tensor([0, 0]))
+    assert moved.phi.tolist() == [pytest.approx([0.4 / 3, 0.1 / 3]), [0, 0]]
+
+
+def test_a_record_of_another_attack_is_not_shown(shelf):
+    vanilla = chosen("vanilla")[0]
+    shelf.features(vanilla, "FGSM")
+    assert embedding.record(shelf.runs[vanilla], BIM, store=shelf.store) is None
+    assert embedding.record(None, BIM, store=shelf.store) is None
