@@ -98,7 +98,7 @@ def wanted(arguments: argparse.Namespace, kept: store.Store) -> list[RunSpec]:
     own = {name: given for name in {*NUMBERS, *CHOICES} if (given := getattr(arguments, name)) is not None}
     if own:
         if arguments.ids or arguments.all or arguments.jobs > 1 or not {"dataset", "method"} <= own.keys():
-            raise InputError("a run of your own needs --dataset and --method, and goes with no id, --all or --jobs")
+            raise InputError("a run of your own needs --dataset and --method, and goes with no ids, --all or --jobs")
         return [run_spec(**own)]
     if arguments.all:
         return planned

@@ -1,0 +1,154 @@
+r"""The claims of section 5, judged by the tables of chapter 5."""
+
+import pandas as pd
+
+from simadv import paper
+from simbook.measures.search_space import OPTIMAL, Toy
+from simbook.tables import embedding, sim_adv
+from simbook.tables.common import NOT_RUN, verdict
+from simbook.tables.embedding import SEPARABLE, Panels
+
+NEAR = 4.0  # points: section 6.2's bound on what SIM-Adv loses to iterative training
+NONE = 1.0  # percent: fewer examples than this are none
+FORGETS = 10.0  # points: a larger fall from one epoch to a later one counts as forgetting
+Row = tuple[str, str, float, float | None, str]
+
+
+def by_sign(margin: float) -> str:
+    """Judge a claim that the paper makes in words alone by the sign of its margin."""
+    return "not tested" if pd.isna(margin) else "holds" if margin > 0 else "does not hold"
+
+
+def judged(rows: list[Row]) -> pd.DataFrame:
+    """Return claims as a table to read."""
+    table = pd.DataFrame(rows, columns=["claim", "measured (above 0)", "ours", "paper", "verdict"])
+    for column, nothing in (("ours", NOT_RUN), ("paper", "-")):
+        table[column] = [nothing if pd.isna(value) else f"{value:.2f}" for value in table[column]]
+    return table.set_index(["claim", "measured (above 0)"])
+
+
+def attacks_of(frame: pd.DataFrame) -> list[str]:
+    """Return the iterated attacks of a data set's rows, BIM first."""
+    return [name for name in frame.attack.unique() if "(" in name]
+
+
+def of_training(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return C5.1, SIM-Adv withstands what Free-Adv does not and is near Iter-Adv.
+
+    Each is taken at the better of those rates at which both were run.
+    """
+    rows = frame[(frame.dataset == dataset) & (frame.reset != "staggered")]
+    bim = attacks_of(rows)[0]
+    tested: list[Row] = []
+    for method, name in (("free", "Free-Adv"), ("bim", "BIM-Adv"), ("madry", "Madry-Adv")):
+        pair = _by_rate(rows, "sim", bim), _by_rate(rows, method, bim)
+        both = pair[0].index.intersection(pair[1].index)
+        ours = pair[0][both].max() - pair[1][both].max()
+        row = paper.TABLE3.get(dataset, {}).get(bim, {})
+        printed = row["sim"] - row[method] if row else float("nan")
+        text, bound = f"SIM-Adv - {name} under {bim}", 0.0
+        if method != "free":
+            text, bound = f"{text}, + {NEAR:g}", NEAR
+        said = by_sign(ours + bound) if pd.isna(printed) else verdict(ours + bound, printed + bound, within=5.0)
+        tested.append(("C5.1", text, ours + bound, printed + bound, said))
+    return judged(tested)
+
+
+def _by_rate(rows: pd.DataFrame, method: str, attack: str) -> pd.Series:
+    """Return a method's accuracy (%) by rate where it was run: SIM-Adv with over-perturbation, else the best n1."""
+    part = rows[(rows.method == method) & (rows.attack == attack) & rows.true.notna()]
+    return part[(part.method != "sim") | (part.n1 < part.n2)].groupby("lr").true.max()
+
+
+def of_over_perturbation(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return C5.2: SIM-Adv with n1 < n2 does better than without; the rows are those of section 5.2 alone."""
+    rows = frame[frame.dataset == dataset]
+    tested: list[Row] = []
+    for attack in attacks_of(rows):
+        part = rows[rows.attack == attack]
+        over, under = part[part.n1 < part.n2].iloc[0], part[part.n1 >= part.n2].iloc[0]
+        text = f"{over.title} - {under.title} under {attack}"
+        tested.append(("C5.2", text, over.true - under.true, None, _beyond(over, under)))
+    return judged(tested)
+
+
+def of_fig7(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return C5.3: Madry-Adv does better at its smallest n1 than at n1 = n2."""
+    rows = frame[(frame.dataset == dataset) & (frame.method == "madry")]
+    tested: list[Row] = []
+    for attack in attacks_of(rows):
+        part = rows[rows.attack == attack].sort_values("n1")
+        over, under = part.iloc[0], part.iloc[-1]
+        text = f"{over.title} - {under.title} under {attack}"
+        tested.append(("C5.3", text, over.true - under.true, None, _beyond(over, under)))
+    return judged(tested)
+
+
+def _beyond(better: pd.Series, worse: pd.Series) -> str:
+    """Judge that one accuracy is above another: ``holds`` if their 95 % intervals are apart, else by direction."""
+    said = by_sign(better.true - worse.true)
+    return "holds in direction" if said == "holds" and better.low <= worse.high else said
+
+
+def of_space(table: pd.DataFrame, toy: Toy) -> pd.DataFrame:
+    """Return C5.4 to C5.7, section 5.3's and 5.4's, judged by :func:`simbook.tables.search_space.space`, over seeds."""
+    of = table.groupby("method").mean(numeric_only=True)
+    _, bim, fgsm, sim, _, free = toy.methods
+    full = sim_adv.reach(toy.n1, toy.n2, epochs=toy.n2).full
+    tested = [
+        ("C5.4", f"FGSM: nearly none inside (%): {NONE:g} - share inside", NONE - of.inside[fgsm]),
+        ("C5.4", "places passed by BIM - those by FGSM", of.passed[bim] - of.passed[fgsm]),
+        ("C5.5", "places passed by SIM - those by FGSM", of.passed[sim] - of.passed[fgsm]),
+        ("C5.5", "epochs of a cycle that can be at full epsilon (%) - 50", 100 * (full == 100).mean() - 50),
+        ("C5.6", f"withstand the {OPTIMAL}: SIM - FGSM", of[OPTIMAL][sim] - of[OPTIMAL][fgsm]),
+        ("C5.7", "places trained on by SIM - those by Free-Adv", of.cells[sim] - of.cells[free]),
+        ("C5.7", f"Free-Adv: nearly none inside (%): {NONE:g} - share inside", NONE - of.inside[free]),
+    ]
+    return judged([(*row, None, by_sign(row[-1])) for row in tested])
+
+
+def of_features(panels: Panels) -> pd.DataFrame:
+    """Return C5.8, section 5.4's reading of Fig. 9, judged by the panels' numbers."""
+    found = embedding.numbers(panels)
+    found = found.set_axis(found.index.str[1]).reindex(list("abcd"))
+    tested = [
+        (
+            "C5.8",
+            f"Free-Adv, FGSM: apart from their targets: separable - {SEPARABLE:g}",
+            found.separable["a"] - SEPARABLE,
+        ),
+        ("C5.8", "Free-Adv, BIM: among other classes: 50 - at home", 50 - found.at_home["b"]),
+        ("C5.8", "BIM: at home with SIM-Adv - with Free-Adv", found.at_home["d"] - found.at_home["b"]),
+    ]
+    return judged([(*row, None, by_sign(row[-1])) for row in tested])
+
+
+def of_forgetting(falls: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return C5.9 and C5.10: Free-Adv may forget, SIM-Adv has no such risk; by the largest falls of watched runs."""
+    rows = falls[(falls.dataset == dataset) & (falls.reset != "staggered")]
+    worst = rows.groupby("method")[["clean", "robust"]].max().max(axis=1).reindex(["free", "sim"])
+    tested = [
+        ("C5.9", f"Free-Adv: largest fall (points) - {FORGETS:g}", worst["free"] - FORGETS),
+        ("C5.10", f"SIM-Adv: {FORGETS:g} - largest fall (points)", FORGETS - worst["sim"]),
+    ]
+    return judged([(*row, None, by_sign(row[-1])) for row in tested])
+
+
+def verdicts(tables: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
+    """Return one verdict a claim and column; ``-`` where a claim has nothing to say of it.
+
+    A claim of several parts holds if all of them do, and in direction if some do; with a part untested, so is it.
+    """
+    columns = {}
+    for name, parts in tables.items():
+        if parts:
+            columns[name] = pd.concat(parts).verdict.groupby(level="claim").agg(set).map(_together)
+    table = pd.DataFrame(columns).fillna("-").rename_axis("claim")
+    return table.sort_index(key=lambda claims: claims.map(lambda claim: int(claim.split(".")[1])))
+
+
+def _together(parts: set[str]) -> str:
+    """Return the verdict on a claim from those on its parts."""
+    if "not tested" in parts:
+        return "not tested"
+    return parts.pop() if len(parts) == 1 else "holds in direction"

@@ -1,0 +1,112 @@
+r"""What chapter 5 found, in sentences whose every number is computed."""
+
+import pandas as pd
+
+from simbook.measures.search_space import OPTIMAL, VANILLA, Toy
+from simbook.tables import embedding
+from simbook.tables.common import rate
+from simbook.tables.embedding import Panels
+from simbook.tables.sim_adv_claims import attacks_of
+
+NOTHING = "None of these runs was made yet, so nothing was found."
+
+
+def listed(sentences: list[str]) -> str:
+    """Return sentences as a Markdown list."""
+    return "\n".join(f"- {sentence}" for sentence in sentences) or NOTHING
+
+
+def of_training(frame: pd.DataFrame, dataset: str) -> str:
+    """Return each method's accuracy under the first iterated attack and under FGSM, the best of its rates."""
+    rows = frame[(frame.dataset == dataset) & frame.true.notna()]
+    if rows.empty:
+        return NOTHING
+    bim = attacks_of(rows)[0]
+    said = []
+    for name, part in rows[rows.attack == bim].groupby("title", sort=False):
+        best = part.loc[part.true.idxmax()]
+        single = rows[(rows.run == best.run) & (rows.attack == "FGSM")].true.iloc[0]
+        text = f"{name} at rate {rate(best.lr)}: {best.true:.2f} % under {bim}, {single:.2f} % under FGSM"
+        said.append(f"{text}; the paper has {best.paper:.2f} % under {bim}." if pd.notna(best.paper) else f"{text}.")
+    return listed(said)
+
+
+def of_pairs(frame: pd.DataFrame, dataset: str, *, without: str) -> str:
+    """Return what two settings differ by under each attack; ``without`` is what the weaker one lacks."""
+    rows = frame[frame.dataset == dataset]
+    said = []
+    for attack, part in rows.groupby("attack", sort=False):
+        ordered = part.assign(ratio=part.n2 / part.n1).sort_values("ratio")
+        under, over = ordered.iloc[0], ordered.iloc[-1]
+        if pd.notna(over.true) and pd.notna(under.true):
+            name = "on clean images" if attack == "Original" else f"under {attack}"
+            text = (
+                f"{name}, {over.title} has {over.true:.2f} % and {under.title}, without {without}, {under.true:.2f} %"
+            )
+            apart = over.low > under.high or over.high < under.low
+            said.append(f"{text[0].upper()}{text[1:]}; the 95 % intervals {'are apart' if apart else 'overlap'}.")
+    return listed(said) if said else "There is no pair of runs to compare yet."
+
+
+def of_sawtooth(facts: pd.DataFrame) -> str:
+    """Return what the monitor saw of each run, a sentence a run."""
+    said = []
+    for row in facts.itertuples():
+        if pd.isna(row.lowest):
+            continue
+        text = f"{row.dataset}, rate {rate(row.lr)}, {row.title}: {row.last:.1f} % after the last epoch; "
+        text += f"{row.lowest:.1f} % at the lowest since the first cycle, after epoch {row.at:.0f}; "
+        text += f"{row.lost:.0f} of {row.later} epochs at less than half of the last"
+        if pd.notna(row.back):
+            text += f"; on average {row.back:.1f} epochs from a reset until it is back"
+        said.append(f"{text}.")
+    return listed(said)
+
+
+def of_space(table: pd.DataFrame, toy: Toy) -> str:
+    """Return what was found of the search spaces: means over seeds."""
+    of = table.groupby("method").mean(numeric_only=True)
+    optimal, bim, fgsm, sim, staggered, free = toy.methods
+    edge = of.corner + of.surface
+    return listed(
+        [
+            f"The exhaustive search may go anywhere, and {edge[optimal]:.0f} % of what it finds is on the surface: "
+            f"{of.corner[optimal]:.0f} % on a corner, {of.surface[optimal]:.0f} % on a side.",
+            f"FGSM's examples take {of.cells[fgsm]:.0f} % of the places, BIM's {of.cells[bim]:.0f} %, "
+            f"SIM's {of.cells[sim]:.0f} %: SIM's are the most widespread, not BIM's, "
+            f"though BIM passes {of.passed[bim]:.0f} % on its way."
+            if of.cells[sim] > of.cells[bim]
+            else f"BIM's examples take {of.cells[bim]:.0f} % of the places and SIM's {of.cells[sim]:.0f} %.",
+            f"Inside the ball are {of.inside[sim]:.0f} % of SIM's examples, and {of.inside[free]:.0f} % of Free-Adv's: "
+            "at the image itself, where a full step back from the surface ends.",
+            f"Free-Adv's nets have {of.clean[free]:.0f} % of the clean points right, the others "
+            f"{of.clean.drop(free).min():.0f} % at the least.",
+            "Trained on such examples, this many points withstand the exhaustive search: "
+            + ", ".join(f"{name} {of[OPTIMAL][name]:.0f} %" for name in (optimal, bim, fgsm, sim, staggered, VANILLA))
+            + ".",
+        ]
+    )
+
+
+def of_features(panels: Panels) -> str:
+    """Return the numbers beside Fig. 9, a sentence a panel."""
+    found = embedding.numbers(panels)
+    measured = found.dropna(subset=["fooled"])
+    said = [
+        f"{name[4:]}: {row.fooled:.1f} % of the examples are misclassified, {row.at_home:.1f} % are at home, "
+        f"and a linear classifier tells them from their targets with {row.separable:.1f} %."
+        for name, row in measured.iterrows()
+    ]
+    missing = list(found.index.difference(measured.index, sort=False))
+    return listed(said + ([f"Not run yet: {'; '.join(name[4:] for name in missing)}."] if missing and said else []))
+
+
+def of_forgetting(falls: pd.DataFrame, dataset: str) -> str:
+    """Return the largest falls of each watched run of a data set."""
+    return listed(
+        [
+            f"{row.title} at rate {rate(row.lr)}, watched after {row.watched} epochs: clean accuracy fell by at most "
+            f"{row.clean:.1f} points from an epoch to a later one, robust accuracy by {row.robust:.1f}."
+            for row in falls[falls.dataset == dataset].itertuples()
+        ]
+    )
