@@ -131,7 +131,8 @@ def sim_adv(settings: Settings) -> Asked:
         for reset in ("cycle", "staggered"):
             asked |= {spec: evaluations(dataset) for spec in both_rates(settings, dataset, "sim", reset=reset)}
     for dataset in [dataset for dataset in grey if dataset != "fmnist"]:
-        asked[spec_of(settings, dataset, "free")] = [Embedding(attack=attack) for attack in ("BIM(30,30)", "FGSM")]
+        free = [Embedding(attack=attack) for attack in ("BIM(30,30)", "FGSM")]
+        asked[spec_of(settings, dataset, "free")] = free + evaluations(dataset)
         asked[spec_of(settings, dataset, "sim")] += [Embedding(attack=attack) for attack in ("BIM(30,30)", "FGSM")]
     for dataset in grey:
         asked |= {spec: evaluations(dataset) for spec in fig7_runs(settings, dataset)}
