@@ -7,6 +7,7 @@ PYTHON ?=
 PROFILES := published digits
 CHAPTERS := $(patsubst book/%.ipynb,%,$(wildcard book/*.ipynb))
 RUN := .venv/bin/python
+PEERS := .venv-bench/bin/python
 CHECK := import sys, venv, ensurepip; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12)])
 TRY = $(if $(PYTHON),"$(PYTHON)",python3.12 python3.11 python3)
 FOUND = $(shell for p in $(TRY); do "$$p" -c '$(CHECK)' >/dev/null 2>&1 && echo "$$p" && break; done)
@@ -22,7 +23,7 @@ $(error NAME = '$(NAME)' is no chapter; allowed: $(CHAPTERS))
 endif
 endif
 
-.PHONY: help book chapter test verify refresh env clean
+.PHONY: help book chapter test verify bench refresh env clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -40,6 +41,9 @@ test: .venv/.installed ## run the tests
 verify: .venv/.installed ## measure every published net again and compare with its record (needs the data)
 	$(RUN) -m simadv verify --device cpu
 
+bench: .venv/.installed .venv-bench/.installed ## measure the engine beside its peers: ARGS="--only attacks --alone"
+	$(RUN) -m bench $(ARGS)
+
 refresh: .venv/.installed ## execute the chapters and write them back into book/, ready to commit
 	$(RUN) book/build.py --refresh
 
@@ -55,3 +59,12 @@ clean: ## remove what was built; .venv and runs stay
 	[ -x $(RUN) ] || "$(PY)" -m venv .venv
 	$(RUN) -m pip install -c constraints.txt -e ".[book,test]"
 	@mv .venv/.installing $@
+
+# torchattacks asks for a requests of 2021 and CleverHans for TensorFlow; neither needs them for what is measured
+.venv-bench/.installed: bench/constraints.txt
+	@if [ -e .venv-bench/.installing ]; then rm -rf .venv-bench; fi
+	@mkdir -p .venv-bench && touch .venv-bench/.installing
+	[ -x $(PEERS) ] || "$(PY)" -m venv .venv-bench
+	$(PEERS) -m pip install -c bench/constraints.txt torch safetensors filelock tqdm packaging foolbox adversarial-robustness-toolbox
+	$(PEERS) -m pip install -c bench/constraints.txt --no-deps torchattacks cleverhans
+	@mv .venv-bench/.installing $@

@@ -207,6 +207,7 @@ def test_no_error_is_swallowed():
 
 @pytest.mark.parametrize("words", [["format", "--check"], ["check"]], ids=" ".join)
 def test_ruff_is_content(words):
-    command = [sys.executable, "-m", "ruff", *words, "--no-cache", "--quiet", "simadv", "simbook", "tests", "book"]
+    folders = ["simadv", "simbook", "tests", "book", "bench"]
+    command = [sys.executable, "-m", "ruff", *words, "--no-cache", "--quiet", *folders]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -119,7 +119,17 @@ def test_make_refuses_with_one_line_before_any_work(clone, arguments, wrong, all
 
 def test_make_help_names_every_target(clone):
     text = make(cwd=clone).stdout
-    assert re.findall(r"^make (\w+)", text, re.M) == ["help", "book", "chapter", "test", "refresh", "env", "clean"]
+    assert re.findall(r"^make (\w+)", text, re.M) == [
+        "help",
+        "book",
+        "chapter",
+        "test",
+        "verify",
+        "bench",
+        "refresh",
+        "env",
+        "clean",
+    ]
 
 
 def test_an_install_cut_short_starts_afresh_and_a_finished_one_is_reused(clone):

@@ -1,0 +1,133 @@
+"""Item 3: seconds per epoch of each method over Vanilla's, what a SIM step does besides passes, and the first layer."""
+
+import time
+from collections.abc import Callable
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+
+from bench import stats
+from bench.nets import book_net, frozen
+from bench.subjects import EPSILON, dataset_here
+from bench.timing import in_turn, seconds
+from simadv import adversaries
+from simadv.attacks import cross_entropy, input_gradient
+from simadv.learners import autocast
+from simadv.runs import load_data, passes_per_image, pick_device, trainer_of
+from simadv.specs import RunSpec, run_spec
+from simadv.training import Trainer, steady_allocator
+
+METHODS = ("vanilla", "fgsm", "rfgsm", "atda", "free", "sim", "bim", "madry")
+
+
+def measure(*, rounds: int, threads: int, quick: bool) -> dict:
+    """Return the seconds per epoch, ratios, predictions and shares."""
+    torch.set_num_threads(threads)
+    steady_allocator()
+    settings = {"images": 256 if quick else 6_000, "batch_size": 128, "monitor": None, "precision": "bf16"}
+    dataset = dataset_here()
+    if dataset == "digits":
+        settings["images"] = min(settings["images"], 1_437)
+    specs = {name: run_spec(dataset, name, epsilon=EPSILON, **settings) for name in METHODS}
+    device = pick_device("cpu")
+    trainers = {name: trainer_of(spec, device) for name, spec in specs.items()}
+    taken = in_turn(
+        {name: (lambda name=name: epoch(trainers[name])) for name in METHODS}, rounds=rounds, label="epochs"
+    )
+    for name, spec in specs.items():  # a replay of Free-Adv is one epoch of the paper's count
+        taken[name] = [value / (spec.m or 1) for value in taken[name]]
+    x, y = load_data(dataset, device).x_train[:128], load_data(dataset, device).y_train[:128]
+    return (
+        {"images": dataset, "settings": settings}
+        | {"rows": [row(name, specs[name], taken) for name in METHODS]}
+        | {"sim_step": shares(trainer_of(specs["sim"], device), rounds=rounds)}
+        | {"first_layer": first_layer(book_net("lenet"), x, y, rounds=5 * rounds)}
+    )
+
+
+def epoch(trainer: Trainer) -> float:
+    """Train one more epoch and return its seconds, as the trainer itself counts them."""
+    before = trainer.progress.seconds
+    trainer.epochs = trainer.progress.epoch + 1
+    trainer.run()
+    return trainer.progress.seconds - before
+
+
+def row(name: str, spec: RunSpec, taken: dict[str, list[float]]) -> dict:
+    """Return a method's seconds per epoch, its ratio to Vanilla's, and the ratio that the passes predict."""
+    predicted = stats.units(*passes_per_image(spec)) / (spec.m or 1) / stats.units(1, 1, 1)
+    settings = f"({spec.n1:g},{spec.n2})" if spec.n1 else (f"({spec.m}), a replay" if spec.m else "")
+    found = {"method": name + settings} | stats.summary(taken[name])
+    return found | {"over_vanilla": stats.ratio(taken[name], taken["vanilla"]), "predicted": predicted}
+
+
+class Clocked:
+    """Something that is called or used as before, with the seconds of its calls added up under a name."""
+
+    def __init__(self, inner, clock: dict[str, float], name: str) -> None:
+        self.inner, self.clock, self.name = inner, clock, name
+
+    def __call__(self, *values, **options):
+        began = time.perf_counter()
+        try:
+            return self.inner(*values, **options)
+        finally:
+            self.clock[self.name] += time.perf_counter() - began
+
+    def __getattr__(self, name: str):
+        return getattr(self.inner, name)
+
+
+def shares(trainer: Trainer, *, rounds: int) -> dict[str, float]:
+    """Return how a SIM epoch divides, in percent: passes, the optimizer, and all the rest, the median of rounds."""
+    clock, found = {"passes": 0.0, "optimizer": 0.0}, {"passes": [], "optimizer": [], "rest": []}
+    learner = trainer.learner
+    learner.objective = Clocked(learner.objective, clock, "passes")
+    learner.optimizer.step = Clocked(learner.optimizer.step, clock, "optimizer")
+    learner.optimizer.zero_grad = Clocked(learner.optimizer.zero_grad, clock, "optimizer")
+
+    def backward(loss: Tensor, *, inner: Callable = Tensor.backward) -> None:
+        Clocked(inner, clock, "passes")(loss)
+
+    gradient = Clocked(adversaries.input_gradient, clock, "passes")
+    with mock.patch.object(adversaries, "input_gradient", gradient), mock.patch.object(Tensor, "backward", backward):
+        for number in range(rounds + 1):
+            clock.update(passes=0.0, optimizer=0.0)
+            whole = epoch(trainer)
+            if number:
+                found["passes"].append(clock["passes"] / whole)
+                found["optimizer"].append(clock["optimizer"] / whole)
+                found["rest"].append(1 - (clock["passes"] + clock["optimizer"]) / whole)
+    return {name: 100 * sorted(values)[len(values) // 2] for name, values in found.items()}
+
+
+def first_layer(net: nn.Module, x: Tensor, y: Tensor, *, rounds: int) -> dict[str, float]:
+    """Return the seconds of a gradient pass to the image and of one that ends behind the first layer."""
+    frozen(net)
+    first, rest = net.body[0], nn.Sequential(*net.body[1:], net.head)
+
+    def whole() -> None:
+        with autocast(x.device, "bf16"):
+            input_gradient(net, x, y)
+
+    def without() -> None:
+        with autocast(x.device, "bf16"), torch.enable_grad():
+            h = first(x).detach().requires_grad_(True)
+            torch.autograd.grad(cross_entropy(rest(h), y, "sum"), h)
+
+    def forward() -> None:
+        with autocast(x.device, "bf16"), torch.no_grad():
+            net(x)
+
+    works = {"whole": whole, "without": without, "forward": forward}
+    clocks = {name: (lambda work=work: seconds(work)) for name, work in works.items()}
+    taken = in_turn(clocks, rounds=rounds, label="first layer")
+    times = {name: stats.summary(values)["median"] for name, values in taken.items()}
+    dearer = 100 * (stats.ratio(taken["whole"], taken["without"]) - 1)
+    return {
+        "batch": len(x),
+        "seconds": times,
+        "dearer_percent": dearer,
+        "pass_over_forward": times["whole"] / times["forward"],
+    }

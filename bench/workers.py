@@ -1,0 +1,70 @@
+"""Our side of the workers: start a process, ask it, and say which one failed and how it ended."""
+
+import json
+import os
+import subprocess
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class WorkerError(RuntimeError):
+    """A worker ended, or said what it should not; the message holds the end of what it printed."""
+
+
+class Worker:
+    """A process that answers each line with a line of JSON, after a first line that says that it is ready."""
+
+    def __init__(self, name: str, command: list[str]) -> None:
+        self.name = name
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (it lives as long as the process)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors, "text": True}
+        # a CUDA device would be asked for by some libraries: what is timed here is the CPU
+        environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
+
+    def ask(self, line: str) -> dict:
+        """Return the answer to ``line``."""
+        with suppress(BrokenPipeError):  # it has ended; reading says how
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+        return self.read()
+
+    def read(self) -> dict:
+        """Return the next answer.
+
+        Raises:
+            WorkerError: there is none, or it is no JSON object.
+        """
+        line = self.process.stdout.readline()
+        try:
+            found = json.loads(line)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            if not line:
+                self.process.wait()
+            self.errors.seek(0)
+            said = (self.errors.read().strip().splitlines() or ["nothing"])[-1]
+            raise WorkerError(f"{self.name}: answered {line.strip()!r}; the last that it said: {said}")
+        return found
+
+    def close(self) -> None:
+        """End the process and wait for it."""
+        with suppress(BrokenPipeError):  # what was asked of a process that had ended
+            self.process.stdin.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        self.errors.close()
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.close()
