@@ -1,5 +1,7 @@
 r"""The nets of the paper: pixels in [0, 1] in, logits out, `forward(x) = head(features(x))`."""
 
+import math
+from collections import OrderedDict
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -82,53 +84,79 @@ class MaxOfFour(torch.autograd.Function):
     def backward(ctx, gradient: Tensor) -> Tensor:
         r"""(B, C, H, W) -> (B, 4 C, H, W)."""
         h, largest = ctx.saved_tensors
-        gradient = gradient.contiguous()  # one copy now, or every product below walks through two orders at once
         out, hit = torch.empty_like(h), torch.empty_like(largest)
-        parts, targets = h.chunk(4, 1), out.chunk(4, 1)
-        for part, target in zip(parts[:3], targets[:3], strict=True):
+        *parts, _ = h.chunk(4, 1)
+        *targets, last = out.chunk(4, 1)
+        for part, target in zip(parts, targets, strict=True):
             # 1.0 where equal: products of floats are vectorised on the CPU, masks are not
             torch.mul(gradient, torch.eq(part, largest, out=hit), out=target)
-            gradient = gradient - target
-        targets[3].copy_(gradient)  # whatever the first three have not taken
+            # what is left for those that follow; the fourth takes all that the first three did not
+            gradient = torch.sub(gradient, target, out=last if target is targets[2] else None)
         return out
 
 
 class ConvMaxPool(nn.Conv2d):
-    r"""A convolution of odd size and even padding and 2 x 2 max-pooling in one, exact, for images of few channels.
+    r"""A convolution and 2 x 2 max-pooling in one, exact, from one folded map to the next, for few channels.
 
-    A pooling window holds four outputs of the convolution. With the image folded 2 x 2 into channels, all four
-    come from one smaller convolution with four times the channels, which fills the processor's vectors where
-    one input channel and six outputs do not; pooling is then the largest of four contiguous blocks.
+    A map folded by f holds each f x f block of pixels as f^2 channels (``pixel_unshuffle``). A convolution that
+    reads a map folded by 2 ``fold`` makes all outputs of a block at once, as a smaller kernel between many more
+    channels. It computes more products than the plain one, and is faster: one input channel and six outputs leave
+    a processor's vectors empty. The four outputs of a pooling window are four contiguous blocks of channels, and
+    what is left after pooling is folded by ``fold``, ready for the next layer.
+
+    Args:
+        inputs, outputs: channels of the unfolded maps.
+        size: side of the kernel.
+        fold: of the map that comes out; the one that goes in is folded by 2 ``fold``.
     """
 
+    def __init__(self, inputs: int, outputs: int, size: int, *, fold: int) -> None:
+        super().__init__(inputs, outputs, size)
+        self.fold, block = fold, 2 * fold
+        self.window = math.ceil((block + size - 1) / block)  # blocks that the outputs of one block depend on
+        free = self.window * block - size
+        # folding a kernel is linear: row i says where its weight i goes, at each place that an output has in its block
+        units = torch.eye(size**2).view(-1, 1, size, size)
+        places = [F.pad(units, (j, free - j, i, free - i)) for i in range(block) for j in range(block)]
+        spread = F.pixel_unshuffle(torch.stack(places, 1).flatten(0, 1), block)
+        self.register_buffer("spread", spread.view(size**2, -1), persistent=False)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        r"""Return kernel and bias between folded maps, (4 outputs fold^2, inputs (2 fold)^2, window, window)."""
+        outputs, inputs = self.weight.shape[:2]
+        f, w = self.fold, self.window
+        # the place of an output in its block is one of fold x fold pooling windows, and one of 2 x 2 in that
+        kernel = (self.weight.flatten(2) @ self.spread).view(outputs, inputs, f, 2, f, 2, 4 * f * f, w, w)
+        kernel = kernel.permute(3, 5, 0, 2, 4, 1, 6, 7, 8).reshape(4 * outputs * f * f, inputs * 4 * f * f, w, w)
+        return kernel, self.bias.repeat_interleave(f * f).repeat(4)
+
     def forward(self, x: Tensor) -> Tensor:
-        r"""(B, C, H, W), H and W even -> (B, outputs, H', W') of the pooled map."""
-        phases = [F.pad(self.weight, (right, 1 - right, down, 1 - down)) for down in (0, 1) for right in (0, 1)]
-        weight = F.pixel_unshuffle(torch.cat(phases), 2)
-        folded = F.conv2d(F.pixel_unshuffle(x, 2), weight, self.bias.repeat(4), padding=self.padding[0] // 2)
-        return MaxOfFour.apply(folded).contiguous(memory_format=torch.channels_last)
+        r"""(B, inputs (2 fold)^2, H, W) -> (B, outputs fold^2, H', W'), both folded."""
+        return MaxOfFour.apply(F.conv2d(x, *self.folded()))
 
 
-def _lenet(classes: int, *, channels: tuple[int, int], padding: tuple[int, int], hidden: tuple[int, ...]) -> Net:
-    side = (28 + 2 * padding[0] - 4) // 2
-    side = (side + 2 * padding[1] - 4) // 2
-    # ReLU commutes with max-pooling (both keep order) and costs a quarter after it
-    layers = [ConvMaxPool(1, channels[0], 5, padding=padding[0]), nn.ReLU()]
-    conv2 = nn.Conv2d(*channels, 5, padding=padding[1]).to(memory_format=torch.channels_last)
-    layers += [conv2, nn.MaxPool2d(2), nn.ReLU(), nn.Flatten()]
-    for inputs, outputs in pairwise((channels[1] * side**2, *hidden)):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-    return Net(nn.Sequential(*layers), nn.Linear(hidden[-1], classes))
+def _lenet(classes: int, fold: int, convolutions: dict[str, nn.Module], widths: tuple[int, ...]) -> Net:
+    # named by their places in the plain net, as in the stored weights; the image is padded and folded before them
+    layers = {"pad": nn.ZeroPad2d(2), "fold": nn.PixelUnshuffle(fold)} | convolutions | {"5": nn.Flatten()}
+    for place, (inputs, outputs) in enumerate(pairwise(widths)):
+        layers |= {str(6 + 2 * place): nn.Linear(inputs, outputs), str(7 + 2 * place): nn.ReLU()}
+    return Net(nn.Sequential(OrderedDict(layers)), nn.Linear(widths[-1], classes))
 
 
 def lenet(classes: int) -> Net:
     r"""LeNet-5 (conv6-conv16-120-84) for 1 x 28 x 28: 61,706 parameters at 10 classes; LeCun et al. 1998."""
-    return _lenet(classes, channels=(6, 16), padding=(2, 0), hidden=(120, 84))
+    # ReLU commutes with max-pooling (both keep order) and costs a quarter after it
+    first = {"0": ConvMaxPool(1, 6, 5, fold=2), "1": nn.ReLU()}
+    second = {"2": ConvMaxPool(6, 16, 5, fold=1), "4": nn.ReLU()}
+    return _lenet(classes, 4, first | second, (16 * 5 * 5, 120, 84))
 
 
 def lenet_wide(classes: int) -> Net:
     r"""Madry et al.'s MNIST net (conv32-conv64-1024) for 1 x 28 x 28: the sensitivity check on width."""
-    return _lenet(classes, channels=(32, 64), padding=(2, 2), hidden=(1024,))
+    first = {"0": ConvMaxPool(1, 32, 5, fold=1), "1": nn.ReLU()}
+    # 32 channels fill the vectors without folding
+    second = {"2": nn.Conv2d(32, 64, 5, padding=2).to(memory_format=torch.channels_last)}
+    return _lenet(classes, 2, first | second | {"3": nn.MaxPool2d(2), "4": nn.ReLU()}, (64 * 7 * 7, 1024))
 
 
 def resnet20(classes: int) -> Net:

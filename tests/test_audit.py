@@ -5,12 +5,12 @@ import math
 
 import pytest
 
-from simadv import __main__ as command
 from simadv import runs, store
 from simadv.checks import InputError
 from simadv.specs import EvalSpec, run_spec
 from simadv.store import Store, write_record
 from simbook import audit
+from simbook import commands as command
 
 ATTACKS = ("none", "FGSM", "BIM(2,3)")
 

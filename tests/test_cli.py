@@ -16,12 +16,12 @@ import pytest
 import torch
 import torchvision.datasets
 
-from simadv import __main__ as command
 from simadv import runs, store
 from simadv.checks import InputError
 from simadv.specs import EvalSpec, run_spec
 from simadv.store import Store
 from simbook import chapters
+from simbook import commands as command
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEC = run_spec("digits", "sim", epochs=2, n1=10, n2=2, images=64, monitor_images=20, lr=1e-3, batch_size=32)
@@ -162,7 +162,8 @@ def test_a_budget_that_is_enough_changes_nothing(straight, home, cli):
 # tells when the first step is done, and waits for a word before the next
 TELLING = """
 import sys
-from simadv import __main__, training
+from simadv import training
+from simbook import commands
 step = training.Trainer._step
 def telling(self):
     step(self)
@@ -170,7 +171,7 @@ def telling(self):
         print("stepped", flush=True)
         sys.stdin.readline()
 training.Trainer._step = telling
-sys.exit(__main__.main(sys.argv[1:]))
+sys.exit(commands.main(sys.argv[1:]))
 """
 
 

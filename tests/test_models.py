@@ -47,17 +47,25 @@ def test_macs(name, expected):
     assert macs(make(name).eval(), torch.rand(1, *SHAPES[name])) == pytest.approx(expected, rel=0.01)
 
 
-@pytest.mark.parametrize(("inputs", "outputs", "padding", "side"), [(1, 6, 2, 28), (6, 16, 0, 14), (3, 5, 4, 8)])
-def test_conv_max_pool_is_a_convolution_and_a_pool(inputs, outputs, padding, side):
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "size", "fold", "side"),
+    [(1, 6, 5, 2, 32), (6, 16, 5, 1, 14), (1, 32, 5, 1, 32), (3, 5, 3, 2, 14), (2, 3, 7, 1, 10), (2, 3, 1, 2, 8)],
+)
+def test_conv_max_pool_is_a_convolution_and_a_pool(inputs, outputs, size, fold, side):
     """Values and all three gradients agree in float64 with torch's own two layers, ties in flat regions included."""
-    layer = ConvMaxPool(inputs, outputs, 5, padding=padding).double()
+    layer = ConvMaxPool(inputs, outputs, size, fold=fold).double()
+    # as many rows and columns as whole blocks of outputs need
+    side = 2 * fold * ((side - size + 1) // (2 * fold)) + 2 * fold * (layer.window - 1)
     x = torch.rand(4, inputs, side, side, dtype=torch.float64)
     x[:, :, : side // 2] = 0  # a flat region, where all four outputs of a window are equal
+
+    def plain(x):
+        made = nn.functional.conv2d(x, layer.weight, layer.bias)
+        whole = made.shape[-1] // (2 * fold) * 2 * fold  # outputs of blocks that are not whole are not made
+        return nn.functional.pixel_unshuffle(nn.functional.max_pool2d(made[..., :whole, :whole], 2), fold)
+
     results = []
-    for forward in (
-        layer,
-        lambda x: nn.functional.max_pool2d(nn.functional.conv2d(x, layer.weight, layer.bias, padding=padding), 2),
-    ):
+    for forward in (lambda x: layer(nn.functional.pixel_unshuffle(x, 2 * fold)), plain):
         leaf = x.clone().requires_grad_(True)
         y = forward(leaf)
         upstream = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)
@@ -69,7 +77,7 @@ def test_conv_max_pool_is_a_convolution_and_a_pool(inputs, outputs, padding, sid
 def test_lenet_is_the_textbook_net():
     """Folded convolutions and ReLU after the pool give what the layers of the paper give."""
     model = make("lenet")
-    conv1, _, conv2, _, _, _, fc1, _, fc2, _ = model.body
+    conv1, conv2, fc1, fc2 = (model.body.get_submodule(place) for place in "0268")
     x = torch.rand(4, 1, 28, 28)
     pooled = nn.functional.max_pool2d(nn.functional.conv2d(x, conv1.weight, conv1.bias, padding=2).relu(), 2)
     pooled = nn.functional.max_pool2d(nn.functional.conv2d(pooled, conv2.weight, conv2.bias).relu(), 2)

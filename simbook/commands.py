@@ -1,0 +1,215 @@
+"""The commands of ``python -m simadv``: plan, run, status, evaluate, compare, verify."""
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import torch
+
+from simadv import runs, store
+from simadv.checks import InputError, whole
+from simadv.specs import CHOICES, DATASETS, METHODS, EvalSpec, RunSpec, run_spec
+from simbook import audit, chapters
+
+EXITS = {FloatingPointError: 1, InputError: 2, runs.Unfinished: 3, KeyboardInterrupt: 130}
+NUMBERS = {"epochs": int, "batch_size": int, "seed": int, "n2": int, "m": int, "images": int, "monitor_images": int}
+NUMBERS |= {"lr": float, "epsilon": float, "n1": float, "lambda_": float, "beta": float, "weight_decay": float}
+
+
+def seconds(text: str) -> float:
+    """Read ``90s``, ``9m`` or ``1.5h``."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if not found or float(found[1]) <= 0:
+        raise InputError(f"budget = {text!r} is not understood; write a number above 0 with s, m or h, as in 9m")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says what was wrong in one line."""
+
+    def error(self, message: str) -> None:
+        """Raise what was wrong."""
+        raise InputError(message)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    top = Parser(prog="python -m simadv", description="Plan, train and measure the runs of the book.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="{plan,run,status,evaluate,compare,verify}")
+    commands.add_parser("plan", help="list the runs that the chapters ask for and that are not done, with their cost")
+    commands.add_parser("status", help="list all runs that the chapters ask for: done, partial or missing")
+    run = commands.add_parser("run", help="train runs: those of the plan by id, all of it, or one of your own")
+    run.add_argument("ids", nargs="*", metavar="ID", help="beginnings of ids that plan prints: all runs that fit")
+    run.add_argument("--all", action="store_true", help="everything that plan lists, in its order")
+    run.add_argument("--dataset", help=f"a run of your own: {', '.join(DATASETS)}")
+    run.add_argument("--method", help=f"a run of your own: {', '.join(METHODS)}")
+    for name, kind in NUMBERS.items():
+        run.add_argument(f"--{name.rstrip('_')}", dest=name, type=kind, help=argparse.SUPPRESS)
+    for name in set(CHOICES) - {"dataset", "method"}:
+        run.add_argument(f"--{name}", help=argparse.SUPPRESS)
+    run.add_argument("--budget", metavar="TIME", help="stop at a checkpoint before this time is out: 90s, 9m, 1.5h")
+    run.add_argument("--jobs", type=int, default=1, help="train so many planned runs side by side (default: 1)")
+    run.add_argument("--alone", action="store_true", help="your word that nothing else runs on the device")
+    measure = commands.add_parser("evaluate", help="measure a stored run's accuracy under an attack")
+    measure.add_argument("id", metavar="ID")
+    measure.add_argument("--attack", default="none", help="none, FGSM, BIM(10,40), Madry(20,50)x10 (default: none)")
+    measure.add_argument("--epsilon", type=float, help="default: the run's own")
+    measure.add_argument("--images", type=int, help="the first so many of the test set (default: all)")
+    measure.add_argument("--seed", type=int, default=0, help="of the random starts")
+    compared = commands.add_parser("compare", help="show two stored runs side by side")
+    compared.add_argument("a", metavar="A")
+    compared.add_argument("b", metavar="B")
+    verify = commands.add_parser("verify", help="measure every stored net again and compare with its record")
+    for command in (run, measure, verify):
+        command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
+        command.add_argument("--threads", type=int, help="CPU threads of this process")
+    settings = sorted(name.rstrip("_") for name in {*NUMBERS, *CHOICES})
+    run.epilog = f"Settings of a run of your own: --{' --'.join(settings)}."
+    return top
+
+
+def listing(kept: store.Store, *, todo: bool) -> None:
+    """Print the chapters' runs, one a line: state, id, gradient passes, seconds where done, measures still to take."""
+    for chapter, asked in chapters.asked().items():
+        runs_of = {spec: kept.find(spec) for spec in asked}
+        print(f"{chapter}: {sum(run is not None for run in runs_of.values())} of {len(asked)} runs done")
+        for spec, run in runs_of.items():
+            missing = [m.id for m in chapters.unmeasured(run, asked[spec], kept)] if run else []
+            if todo and run and not missing:
+                continue
+            forward, backward = (count / 1e6 for count in runs.passes(spec))
+            took = f"{run.cost['seconds']:8.0f} s" if run else " " * 10
+            line = f"  {kept.state(spec):8}{took}  {forward:8.1f} M forward {backward:8.1f} M backward  {spec.id}"
+            print(line + (f"  not measured: {', '.join(missing)}" if missing else ""))
+
+
+def wanted(arguments: argparse.Namespace, kept: store.Store) -> list[RunSpec]:
+    """Return the runs that ``run`` was asked for.
+
+    Raises:
+        InputError: nothing, or nothing known, was asked for.
+    """
+    planned = list(dict.fromkeys(spec for asked in chapters.asked().values() for spec in asked))
+    own = {name: given for name in {*NUMBERS, *CHOICES} if (given := getattr(arguments, name)) is not None}
+    if own:
+        if arguments.ids or arguments.all or arguments.jobs > 1 or not {"dataset", "method"} <= own.keys():
+            raise InputError("a run of your own needs --dataset and --method, and goes with no ids, --all or --jobs")
+        return [run_spec(**own)]
+    if arguments.all:
+        return planned
+    if not arguments.ids:
+        raise InputError("nothing to run: give ids from plan, --all, or --dataset and --method")
+    chosen = []
+    for text in arguments.ids:
+        fitting = [spec for spec in planned if spec.id.startswith(text)]
+        if not fitting:
+            raise InputError(f"id {text!r} fits no planned run; python -m simadv plan lists them")
+        chosen += fitting
+    return list(dict.fromkeys(chosen))
+
+
+def side_by_side(specs: list[RunSpec], arguments: argparse.Namespace, limit: float | None) -> None:
+    """Train planned runs in processes, ``--jobs`` at a time, each as ``run ID`` would; a stop reaches them all.
+
+    Raises:
+        Unfinished: some did not come to their end; they said why.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threads = arguments.threads or max(1, (os.cpu_count() or 1) // arguments.jobs)
+    waiting, running, failed = list(enumerate(specs)), {}, []
+    try:
+        while waiting or running:
+            while waiting and len(running) < arguments.jobs:
+                number, spec = waiting.pop(0)
+                left = [] if limit is None else ["--budget", f"{max(1, limit - time.monotonic()):.0f}s"]
+                place = {"TQDM_POSITION": str(number % arguments.jobs), "OMP_NUM_THREADS": str(threads)}
+                command = [sys.executable, "-m", "simadv", "run", spec.id, "--device", arguments.device, *left]
+                running[subprocess.Popen(command, env=os.environ | place)] = spec
+            for process in [process for process in running if process.poll() is not None]:
+                failed += [running.pop(process).id] * (process.returncode != 0)
+            time.sleep(0.1)
+    finally:
+        for process in running:
+            process.terminate()  # it saves what it did
+        for process in running:
+            process.wait()
+    if failed:
+        raise runs.Unfinished(f"not done: {', '.join(failed)}")
+
+
+def train(arguments: argparse.Namespace, kept: store.Store) -> None:
+    """Train what was asked for, one run after the other, until the budget is used up."""
+    limit = None if arguments.budget is None else time.monotonic() + seconds(arguments.budget)
+    runs.pick_device(arguments.device)
+    specs = wanted(arguments, kept)
+    if whole("jobs", arguments.jobs, least=1) > 1:
+        side_by_side(specs, arguments, limit)
+        return
+    for spec in specs:
+        if limit is not None and time.monotonic() > limit:
+            raise runs.Unfinished(f"{spec.id}: time is up before it began")
+        measures = [measure for asked in chapters.asked().values() for measure in asked.get(spec, ())]
+        options = {"deadline": limit, "alone": arguments.alone}
+        run = chapters.complete(spec, measures, store=kept, device=arguments.device, **options)
+        last = ", ".join(f"{name} {value:.4g}" for name, value in run.history[-1].items())
+        print(f"{spec.id}: done, {run.cost['seconds']:.0f} s, {last}")
+
+
+def measure(arguments: argparse.Namespace, kept: store.Store) -> None:
+    """Measure a run and print its accuracy under both label conventions."""
+    run = kept.get(arguments.id)
+    spec = EvalSpec(attack=arguments.attack, epsilon=arguments.epsilon, images=arguments.images, seed=arguments.seed)
+    result = runs.evaluate(run, spec, store=kept, device=arguments.device)
+    shares = {labels: 100 * result[labels] / result["images"] for labels in ("true", "predicted")}
+    print(f"{run.spec.id} under {spec.attack}, {result['images']} images:", end=" ")
+    print(f"{shares['true']:.2f} % (true labels), {shares['predicted']:.2f} % (predicted labels)")
+    for doubt in runs.doubts(run, spec, store=kept, device=arguments.device):
+        print(f"warning: not to be trusted: {doubt}", file=sys.stderr)
+
+
+def compare(arguments: argparse.Namespace, kept: store.Store) -> None:
+    """Print how two runs differ in settings, accuracy and cost."""
+    settings, table = audit.compare(kept, kept.get(arguments.a), kept.get(arguments.b))
+    print(f"A: {arguments.a}\nB: {arguments.b}\nsettings that differ (A != B): {'; '.join(settings) or 'none'}")
+    print(f"accuracy in %, with the 95 % interval of the test set:\n{table.to_string()}")
+
+
+def verify(arguments: argparse.Namespace, kept: store.Store) -> None:
+    """Print every stored accuracy beside the one that its net has now.
+
+    Raises:
+        StoreError: one of them is off.
+    """
+    wrong = 0
+    for check in audit.verify(kept, device=arguments.device):
+        wrong += not check.holds
+        figures = f"stored {check.stored:.2f} %, measured {check.measured:.2f} %"
+        print(f"{'ok ' if check.holds else 'OFF'} {check.run} {check.attack}: {figures}", flush=True)
+    if wrong:
+        raise store.StoreError(f"{wrong} stored accuracies are off by more than {audit.WITHIN} points")
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run a command and return its exit code: 0 done, 1 diverged, 2 bad input, 3 time is up, 130 stopped by Ctrl-C."""
+    # one line, without the place in the code that means nothing to who reads it
+    warnings.showwarning = lambda message, *rest, **more: print(f"warning: {message}", file=sys.stderr)
+    try:
+        arguments = parser().parse_args(words)
+        kept = store.default()
+        if getattr(arguments, "threads", None) is not None:
+            torch.set_num_threads(whole("threads", arguments.threads, least=1))
+        if arguments.command in ("plan", "status"):
+            listing(kept, todo=arguments.command == "plan")
+        else:
+            {"run": train, "evaluate": measure, "compare": compare, "verify": verify}[arguments.command](
+                arguments, kept
+            )
+    except tuple(EXITS) as stop:
+        print(f"error: {stop}" if isinstance(stop, InputError) else stop, file=sys.stderr)
+        return next(code for kind, code in EXITS.items() if isinstance(stop, kind))
+    return 0
