@@ -19,7 +19,7 @@ from simbook.measures.embedding import Embedding
 from simbook.plots import diagrams
 from simbook.plots import sim_adv as plots
 from simbook.settings import Settings
-from simbook.tables import search_space
+from simbook.tables import judging, search_space
 from simbook.tables import sim_adv as tables
 from simbook.tables import sim_adv_claims as claims
 from simbook.tables import sim_adv_told as told
@@ -419,7 +419,7 @@ def test_nothing_was_run():
     parts += [claims.of_fig7(frame, "mnist"), claims.of_features(panels), claims.of_forgetting(fallen, "mnist")]
     assert {verdict for part in parts for verdict in part.verdict} == {"not tested"}
     assert {ours for part in parts for ours in part.ours} == {"not run"}
-    assert claims.verdicts({"mnist": parts, "fmnist": []}).mnist.eq("not tested").all()
+    assert set(claims.verdicts(found, settings, store=shelf).query("dataset == 'mnist'").verdict) == {"not tested"}
     assert set(tables.shown(frame).to_numpy().flatten()) == {"not run"}
     said = [told.of_training(frame, "mnist"), told.of_forgetting(fallen, "mnist"), told.of_features(panels)]
     assert set(said) == {told.NOTHING}
@@ -515,17 +515,12 @@ def test_claims_on_the_plane():
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("method").reset_index()
     table = table.assign(seed=0, clean=100.0, corner=60.0, surface=40 - table.inside)
     judged = claims.of_space(table, toy)
-    said = claims.verdicts({"plane": [judged]}).plane.to_dict()
-    expected = {"C5.4": "holds", "C5.5": "holds", "C5.6": "does not hold", "C5.7": "holds in direction"}
+    said = judging.summary(judging.gathered({"plane": [judged]})).plane.to_dict()
+    expected = {"C5.4": "holds", "C5.5": "holds", "C5.6": "does not hold", "C5.7": "does not hold"}
     assert said == expected
     text = told.of_space(table, toy)
     assert "SIM's 58 %" in text
     assert "SIM(10,20) 20 %" in text
-
-
-def test_verdicts_are_in_the_claims_order():
-    rows = [(f"C5.{i}", "x", 1.0, None, "holds") for i in (10, 9, 2)]
-    assert list(claims.verdicts({"mnist": [claims.judged(rows)]}).index) == ["C5.2", "C5.9", "C5.10"]
 
 
 def test_costs_do_not_depend_on_n1():

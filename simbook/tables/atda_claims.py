@@ -2,9 +2,12 @@ r"""The claims of section 3, judged by the tables of chapter 3."""
 
 import pandas as pd
 
-from simbook.tables import embedding
+from simadv.store import Store
+from simbook.settings import Settings
+from simbook.tables import atda as tables
+from simbook.tables import embedding, judging
 from simbook.tables.atda import BIM, MADRY, training_facts
-from simbook.tables.common import NOT_RUN, Found, rate, verdict
+from simbook.tables.common import Found, rate
 from simbook.tables.embedding import SEPARABLE, Panels
 
 HURT_FROM = 0.15  # "especially when lambda >= 0.15", section 3.4
@@ -27,7 +30,7 @@ def of_features(panels: Panels) -> pd.DataFrame:
             ("C3.3", f"{net}: its at home - ATDA's", home[letter] - home["b"]),
         ]
     rows.append(("C3.4", f"ATDA: FGSM examples blended: {SEPARABLE:g} - separable", SEPARABLE - separable["c"]))
-    return _judged([(*row, None, _by_sign(row[-1])) for row in rows])
+    return judging.above_0(rows)
 
 
 def of_rates(frame: pd.DataFrame, found: Found, dataset: str) -> pd.DataFrame:
@@ -36,20 +39,17 @@ def of_rates(frame: pd.DataFrame, found: Found, dataset: str) -> pd.DataFrame:
     of = rows.set_index(["lr", "attack"])[["true", "paper"]]
     high, low = rows.lr.max(), rows.lr.min()
     if high == low:
-        nothing = ("needs a second learning rate", float("nan"), None, "not tested")
-        return _judged([(claim, *nothing) for claim in ("C3.5", "C3.6", "C3.7")])
+        nothing = ("needs a second learning rate", float("nan"), None, judging.UNTESTED)
+        return judging.parts([(claim, *nothing) for claim in ("C3.5", "C3.6", "C3.7")])
     names, loss = (rate(high), rate(low)), training_facts(found, dataset).loss
     tested = [(f"under {a}: rate {names[0]} - rate {names[1]}", (high, a), (low, a)) for a in (BIM, MADRY)]
     tested += [(f"rate {names[1]}: FGSM - {MADRY}", (low, "FGSM"), (low, MADRY))]
     judged = []
     for claim, (text, first, second) in zip(("C3.5", "C3.5", "C3.6"), tested, strict=True):
         ours, printed = of.loc[first] - of.loc[second]
-        judged.append((claim, text, ours, printed, verdict(ours, printed, within=5.0)))
-    ours = loss[high] - loss[low]
-    judged.append(
-        ("C3.7", f"training loss, last epochs: rate {names[0]} - rate {names[1]}", ours, None, _by_sign(ours))
-    )
-    return _judged(judged)
+        judged.append((claim, f"{text} > 0", ours, printed, judging.near(ours, printed, within=5.0)))
+    falls = ("C3.7", f"training loss, last epochs: rate {names[0]} - rate {names[1]}", loss[high] - loss[low])
+    return pd.concat([judging.parts(judged), judging.above_0([falls])], ignore_index=True)
 
 
 def of_lambda(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -60,42 +60,19 @@ def of_lambda(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     chance = bim.high[0.0] - bim.true[0.0]
     hurt = madry.true[0.0] - madry[madry.index >= HURT_FROM].true.mean(skipna=False)
     beyond = hurt > madry.true[0.0] - madry.low[0.0]
-    said = "holds in direction" if hurt > 0 and not beyond else _by_sign(hurt)
-    tested = [
-        ("C3.8", f"{BIM}: half of lambda 0's interval - mean gain of lambda > 0", chance - gain, None),
-        ("C3.9", f"{MADRY}: lambda 0 - mean of lambda >= {HURT_FROM:g}", hurt, None),
-    ]
-    return _judged([(*tested[0], _by_sign(chance - gain)), (*tested[1], said)])
+    said = "holds in direction" if hurt > 0 and not beyond else judging.by_sign(hurt)
+    gains = ("C3.8", f"{BIM}: half of lambda 0's interval - mean gain of all other lambda", chance - gain)
+    costs = ("C3.9", f"{MADRY}: lambda 0 - mean of lambda from {HURT_FROM:g} on > 0", hurt, None, said)
+    return pd.concat([judging.above_0([gains]), judging.parts([costs])], ignore_index=True)
 
 
-def _by_sign(margin: float) -> str:
-    """Judge a claim that the paper makes in words alone: by the sign of its margin."""
-    return "not tested" if pd.isna(margin) else "holds" if margin > 0 else "does not hold"
-
-
-def _judged(rows: list[tuple[str, str, float, float | None, str]]) -> pd.DataFrame:
-    """Return claims as a table to read."""
-    table = pd.DataFrame(rows, columns=["claim", "measured (above 0)", "ours", "paper", "verdict"])
-    for column in ("ours", "paper"):
-        table[column] = [("-" if column == "paper" else NOT_RUN) if pd.isna(v) else f"{v:.2f}" for v in table[column]]
-    return table.set_index(["claim", "measured (above 0)"])
-
-
-def verdicts(judged: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
-    """Return one verdict a claim and data set; ``-`` where the claim is not about that data set.
-
-    A claim of several parts holds if all of them do, and in direction if some do; with a part untested, so is it.
-    """
-    columns = {}
-    for dataset, tables in judged.items():
-        parts = pd.concat(tables).verdict.groupby(level="claim").agg(set)
-        columns[dataset] = parts.map(_together)
-    table = pd.DataFrame(columns).sort_index().fillna("-")
-    return table.rename_axis("claim")
-
-
-def _together(parts: set[str]) -> str:
-    """Return the verdict on a claim from those on its parts."""
-    if "not tested" in parts:
-        return "not tested"
-    return parts.pop() if len(parts) == 1 else "holds in direction"
+def verdicts(found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
+    """Return the parts of the chapter's claims, judged, by data set: :func:`simbook.tables.judging.gathered`."""
+    frame = tables.accuracies(found, store=store)
+    pictured = embedding.pictured(settings)
+    judged = {
+        dataset: [of_rates(frame, found, dataset), of_lambda(frame, dataset)] for dataset in frame.dataset.unique()
+    }
+    if pictured in judged:
+        judged[pictured].append(of_features(tables.fig1(found, pictured, store=store)))
+    return judging.gathered(judged)

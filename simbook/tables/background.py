@@ -13,6 +13,8 @@ from simadv.attacks import Attack
 from simadv.store import Store, default
 from simbook.measures.base import Measure
 from simbook.measures.gallery import LITERAL, Climb, Gallery
+from simbook.settings import Settings
+from simbook.tables import judging
 from simbook.tables.common import Found, title
 
 SINGLE, ITERATED = ("FGSM", "R+FGSM"), ("BIM(10,40)", "Madry(10,40)")
@@ -219,11 +221,8 @@ def pairs_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def judge(ours: float, low: float, *, above: float = 0.0) -> str:
     """Return the verdict on the claim that ``ours`` is above a number, with the lower end of its interval."""
-    if pd.isna(ours):
-        return "not tested"
-    if ours <= above:
-        return "does not hold"
-    return "holds" if low > above else "holds in direction"
+    said = judging.by_sign(ours - above)
+    return "holds in direction" if said == "holds" and low <= above else said
 
 
 def tested(power: pd.DataFrame, path: pd.DataFrame) -> list[tuple[float, float, float]]:
@@ -241,26 +240,31 @@ def tested(power: pd.DataFrame, path: pd.DataFrame) -> list[tuple[float, float, 
 
 
 def claims(power: pd.DataFrame, path: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Return section 2's claims as numbers that must be above another, ours beside the paper's, judged.
+    """Return section 2's claims, C2.1 to C2.3, as numbers with their 95 % interval that must be above another.
 
     Args:
         power, path: what :func:`strength` and :func:`steps` return; Vanilla decides.
     """
     names = {
-        "C2.1 accuracy under FGSM less that under the weaker of BIM and Madry (points)": 0,
-        "C2.2 images turned by BIM(10,40) of those classified correctly (%)": 50,
-        "C2.3 images outside the ball after BIM(10,40) as printed (%)": 0,
+        "C2.1": ("accuracy under FGSM less that under the weaker of BIM and Madry (points)", 0),
+        "C2.2": ("images turned by BIM(10,40) of those classified correctly (%)", 50),
+        "C2.3": ("images outside the ball after BIM(10,40) as printed (%)", 0),
     }
     ours = tested(*(frame[(frame.dataset == dataset) & (frame.method == "vanilla")] for frame in (power, path)))
-    rows, lines = printed(dataset), []
+    rows = printed(dataset)
     both = set(ITERATED) <= rows.keys()
-    papers = [f"{rows['FGSM'] - max(rows[attack] for attack in ITERATED):.2f}" if both else "-", "-", "-"]
-    for (name, above), (value, low, high), of_paper in zip(names.items(), ours, papers, strict=True):
-        known = not math.isnan(value)
-        line = {"claim": name, "must be above": above, "ours": f"{value:.2f}" if known else "-"}
-        line |= {"95 % interval": f"{low:.2f} to {high:.2f}" if known else "-", "Table 3": of_paper}
-        lines.append(line | {"verdict": judge(value, low, above=above)})
-    return pd.DataFrame(lines).set_index("claim")
+    papers = [rows["FGSM"] - max(rows[attack] for attack in ITERATED) if both else None, None, None]
+    judged = []
+    for (claim, (what, above)), (value, low, high), of_paper in zip(names.items(), ours, papers, strict=True):
+        text = value if math.isnan(value) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
+        judged.append((claim, f"{what} > {above}", text, of_paper, judge(value, low, above=above)))
+    return judging.parts(judged)
+
+
+def verdicts(found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
+    """Return the parts of the chapter's claims, judged, by data set: :func:`simbook.tables.judging.gathered`."""
+    power, path = strength(found, store=store), steps(found, store=store)
+    return judging.gathered({dataset: [claims(power, path, dataset)] for dataset in settings.datasets})
 
 
 def points(x: Tensor, y: Tensor) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-r"""What the tables of all chapters share: names of runs, the run card, verdicts, links to data."""
+r"""What the tables of all chapters share: names of runs, the run card, links to data."""
 
 import base64
 
@@ -10,6 +10,7 @@ from simadv.specs import RunSpec
 from simadv.store import Run
 
 NOT_RUN = "not run"
+NAMES = {"mnist": "MNIST", "fmnist": "FMNIST", "cifar10": "CIFAR10", "digits": "digits"}
 Found = list[tuple[RunSpec, Run | None]]
 
 
@@ -39,15 +40,6 @@ def run_card(found: Found) -> pd.Series:
     card |= {name: of_all(name) for name in ("device", "threads", "torch", "date")}
     card["commit"] = ", ".join(sorted({run.provenance["commit"][:10] for run in runs})) or "-"
     return pd.Series(card, name="run card").to_frame()
-
-
-def verdict(ours: float, printed: float, *, within: float) -> str:
-    """Judge the claim that a difference is above 0 by its sign, and by whether it is near the paper's (points)."""
-    if pd.isna(ours):
-        return "not tested"
-    if ours <= 0:
-        return "does not hold"
-    return "holds" if abs(ours - printed) <= within else "holds in direction"
 
 
 def download(frame: pd.DataFrame, name: str) -> HTML:

@@ -13,9 +13,8 @@ from simadv.store import Store, default
 from simbook import chapters
 from simbook.measures.curves import Intermediate, Saturation
 from simbook.settings import Settings
-from simbook.tables.common import Found, title
+from simbook.tables.common import NAMES, Found, title
 
-NAMES = {"mnist": "MNIST", "fmnist": "FMNIST", "cifar10": "CIFAR10", "digits": "digits"}
 RESAMPLES = 1000
 SPREAD = 1.959964  # of a normal distribution, 95 % within
 Lines = dict[RunSpec, list["Curve"]]

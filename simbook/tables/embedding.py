@@ -5,6 +5,7 @@ import pandas as pd
 
 from simadv.store import Run, Store, default
 from simbook.measures.embedding import Embedding, mixed
+from simbook.settings import Settings
 from simbook.tables.common import NOT_RUN
 
 #: A record of :class:`simbook.measures.embedding.Embedding`, or None where it is not stored, by the panel's title.
@@ -12,6 +13,11 @@ Panels = dict[str, dict | None]
 KINDS = ("reference", "target", "adversarial example")
 # Halfway between a guess and certainty: from here on two groups count as separable.
 SEPARABLE = 75.0
+
+
+def pictured(settings: Settings) -> str:
+    """Return the data set of Figs. 1 and 9: MNIST, as in the paper, or the digits that stand in for it."""
+    return "digits" if "digits" in settings.datasets else "mnist"
 
 
 def record(run: Run | None, attack: str, *, store: Store | None = None) -> dict | None:

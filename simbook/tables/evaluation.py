@@ -10,7 +10,7 @@ from simadv.runs import passes_per_image
 from simadv.specs import DATASETS, RunSpec
 from simadv.store import Store, default
 from simbook.chapters import evaluations
-from simbook.tables.common import NOT_RUN, Found, rate, title, verdict
+from simbook.tables.common import NOT_RUN, Found, rate, title
 
 
 def accuracies(found: Found, *, store: Store | None = None) -> pd.DataFrame:
@@ -175,47 +175,6 @@ def costs(found: Found) -> pd.DataFrame:
         for (d, _), row in rows.items()
     ]
     return shown
-
-
-def claims(frame: pd.DataFrame, dataset: str, *, within: float = 5.0) -> pd.DataFrame:
-    """Return section 6.2's claims as differences in points that must be above 0, ours beside the paper's, judged.
-
-    Ours are under true labels, each method at the better of its rates, except where the claim is about the rate.
-    """
-    rows = frame[(frame.dataset == dataset) & ~frame.title.str.contains("staggered")]
-    bim = next((name for name in rows.attack.unique() if name.startswith("BIM")), None)
-
-    def ours(method: str, attack: str, lr: float | None = None) -> float:
-        part = rows[(rows.method == method) & (rows.attack == attack) & ((rows.lr == lr) | (lr is None))]
-        return part.true.max() if part.true.notna().any() else float("nan")
-
-    def printed(method: str, attack: str) -> float:
-        return paper.TABLE3.get(dataset, {}).get(attack, {}).get(method, float("nan"))
-
-    rates = paper.TABLE4.get(dataset, {})
-    tested = [
-        (f"{name}: FGSM - {bim} (falls when iterated)", *[of(m, "FGSM") - of(m, bim) for of in (ours, printed)])
-        for m, name in (("free", "Free-Adv"), ("atda", "ATDA"))
-    ]
-    tested += [
-        (f"SIM-Adv - {name} under {bim}", *[of("sim", bim) - of(m, bim) for of in (ours, printed)])
-        for m, name in (("vanilla", "Vanilla"), ("free", "Free-Adv"), ("atda", "ATDA"))
-    ]
-    tested += [
-        (
-            f"SIM-Adv less than 4 behind {name} under {bim}: 4 - gap",
-            *[4 - of(m, bim) + of("sim", bim) for of in (ours, printed)],
-        )
-        for m, name in (("bim", "BIM-Adv"), ("madry", "Madry-Adv"))
-    ]
-    if rates:
-        gain = ours("sim", bim, 1e-4) - ours("sim", bim, 1e-3)
-        tested.append((f"SIM-Adv: rate 1e-4 - rate 1e-3 under {bim}", gain, rates[1e-4][bim] - rates[1e-3][bim]))
-    table = pd.DataFrame(tested, columns=["claim (points, above 0)", "ours", "paper"]).set_index(
-        "claim (points, above 0)"
-    )
-    table["verdict"] = [verdict(row.ours, row.paper, within=within) for row in table.itertuples()]
-    return table.round(2)
 
 
 def findings(frame: pd.DataFrame, found: Found, dataset: str) -> str:

@@ -5,24 +5,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
-from simbook.tables import iterated, shapes
-from simbook.tables.common import NOT_RUN, title
-from simbook.tables.curves import NAMES, Curve, Lines
+from simadv.store import Store
+from simbook.settings import Settings
+from simbook.tables import iterated, judging, shapes
+from simbook.tables.common import NOT_RUN, Found, title
+from simbook.tables.curves import Curve, Lines, collect
 from simbook.tables.iterated import AROUND, AT_TURN, GOOD, falls, saturates, turns
+from simbook.tables.judging import UNTESTED, VERDICTS
 
-CLAIMS = {
-    "C4.1": "rho saturates at n of about 5",
-    "C4.2": "BIM-Adv saturates as Vanilla does",
-    "C4.3": "smaller steps make stronger examples",
-    "C4.4": "training with small n is as efficient",
-    "C4.5": "rho rises with every iteration",
-    "C4.6": "Vanilla saturates after about 5",
-    "C4.7": "BIM-Adv saturates later than Vanilla",
-    "C4.8": "BIM-Adv's turning point is n1",
-    "C4.9": "rho there is about 0.8 (CIFAR10: 0.9)",
-    "C4.10": "rho grows almost exponentially up to it",
-    "C4.11": "a large portion of the examples is good",
-}
 PRINTED = {
     "C4.1": f"around {AROUND}",
     "C4.2": "alike",
@@ -35,9 +25,6 @@ PRINTED = {
     "C4.10": "almost exponential",
     "C4.11": "a large portion",
 }
-# from the worst to the best; a claim about several nets is worth its worst
-VERDICTS = ("does not hold", "holds in direction", "holds")
-UNTESTED = "not tested"
 SHARE = 0.975  # of the resamples, for a comparison to count as certain
 Judged = tuple[str, str]
 
@@ -113,7 +100,7 @@ def rows(claim: str, lines: Lines, judge: Callable[[Curve], Judged], *methods: s
             ours, judged = judge(curves[0]) if defined else (NOT_RUN, UNTESTED)
             if curves and not defined:
                 ours = "no errors at the last"
-            named = {"claim": claim, "dataset": spec.dataset, "net": title(spec)}
+            named = {"claim": claim, "dataset": spec.dataset, "part": title(spec)}
             yield named | {"ours": ours, "paper": printed(claim, spec.dataset), "verdict": judged}
 
 
@@ -121,7 +108,12 @@ def pairs(claim: str, lines: Lines, judge: Callable[[int, int], str]) -> Iterato
     """Yield a judged row for each data set: where Vanilla and BIM-Adv saturate, against each other."""
     for dataset in dict.fromkeys(spec.dataset for spec in lines):
         nets = {spec.method: curves for spec, curves in lines.items() if spec.dataset == dataset}
-        named = {"claim": claim, "dataset": dataset, "net": "BIM-Adv against Vanilla", "paper": printed(claim, dataset)}
+        named = {
+            "claim": claim,
+            "dataset": dataset,
+            "part": "BIM-Adv against Vanilla",
+            "paper": printed(claim, dataset),
+        }
         if nets.get("vanilla") and nets.get("bim"):
             vanilla, robust = (saturates(nets[method][0])[0] for method in ("vanilla", "bim"))
             yield named | {"ours": f"from {robust} on against {vanilla}", "verdict": judge(vanilla, robust)}
@@ -138,7 +130,7 @@ def trained_small(table: pd.DataFrame) -> Iterator[dict]:
         accuracy = part.set_index("n").iterated
         lost = accuracy[30] - accuracy[AROUND]
         ours = NOT_RUN if pd.isna(lost) else f"{-lost:+.2f} points under {part.attack.iloc[0]}"
-        named = {"claim": "C4.4", "dataset": dataset, "net": "trained with 5, against 30"}
+        named = {"claim": "C4.4", "dataset": dataset, "part": "trained with 5, against 30"}
         yield named | {"ours": ours, "paper": printed("C4.4", dataset), "verdict": graded(lost, holds=1, direction=4)}
 
 
@@ -147,7 +139,7 @@ def judge_saturation(lines: Lines, table: pd.DataFrame) -> pd.DataFrame:
     found = list(rows("C4.1", lines, saturates_around_five, "vanilla", "bim"))
     found += pairs("C4.2", lines, lambda vanilla, robust: graded(robust - vanilla, holds=2, direction=AROUND))
     found += rows("C4.3", lines, never_falls, "vanilla", "bim")
-    return pd.DataFrame([*found, *trained_small(table)])
+    return judging.told(pd.DataFrame([*found, *trained_small(table)]))
 
 
 def judge_intermediate(lines: Lines) -> pd.DataFrame:
@@ -159,26 +151,15 @@ def judge_intermediate(lines: Lines) -> pd.DataFrame:
     found += rows("C4.8", lines, lambda curve: turns_at_n1(of_net[curve.spec.id]), "bim")
     found += rows("C4.9", lines, rho_at_the_turn, "bim")
     found += rows("C4.10", lines, grows_exponentially, "bim")
-    return pd.DataFrame([*found, *rows("C4.11", lines, most_are_good, "bim")])
+    return judging.told(pd.DataFrame([*found, *rows("C4.11", lines, most_are_good, "bim")]))
 
 
-def of_claim(judged: pd.DataFrame, *claims: str) -> pd.DataFrame:
-    """Return the rows of some claims as a table."""
-    part = judged[judged.claim.isin(claims)]
-    part = part.assign(dataset=part.dataset.map(NAMES)).rename(columns={"dataset": "data set"})
-    return part.set_index(["claim", "data set", "net"])
+def verdicts_of_saturation(found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
+    """Return the parts of chapter 4.1's claims, judged, by data set: :func:`simbook.tables.judging.told`."""
+    lines = collect("04_1_saturation", found, settings, store=store)
+    return judge_saturation(lines, iterated.training(lines, settings, store=store))
 
 
-def summary(judged: pd.DataFrame) -> pd.DataFrame:
-    """Return one verdict for each claim and data set: the worst among the nets that were tested, and how many were."""
-
-    def worst(verdicts: pd.Series) -> str:
-        tested = [verdict for verdict in verdicts if verdict != UNTESTED]
-        if not tested:
-            return UNTESTED
-        part = f" ({len(tested)} of {len(verdicts)} nets)" * (len(tested) < len(verdicts))
-        return min(tested, key=VERDICTS.index) + part
-
-    table = judged.groupby(["claim", "dataset"], sort=False).verdict.agg(worst).unstack(sort=False)
-    table.insert(0, "the claim", [CLAIMS[claim] for claim in table.index])
-    return table.rename(columns=NAMES).rename_axis(columns=None)
+def verdicts_of_intermediate(found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
+    """Return the parts of chapter 4.2's claims, judged, by data set: :func:`simbook.tables.judging.told`."""
+    return judge_intermediate(collect("04_2_intermediate", found, settings, store=store))

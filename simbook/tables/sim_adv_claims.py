@@ -3,28 +3,18 @@ r"""The claims of section 5, judged by the tables of chapter 5."""
 import pandas as pd
 
 from simadv import paper
-from simbook.measures.search_space import OPTIMAL, Toy
-from simbook.tables import embedding, sim_adv
-from simbook.tables.common import NOT_RUN, verdict
+from simadv.store import Store
+from simbook.measures.search_space import OPTIMAL, Toy, search_spaces
+from simbook.settings import Settings
+from simbook.tables import embedding, judging, search_space, sim_adv
+from simbook.tables.common import Found
 from simbook.tables.embedding import SEPARABLE, Panels
+from simbook.tables.judging import Part
 
 NEAR = 4.0  # points: section 6.2's bound on what SIM-Adv loses to iterative training
 NONE = 1.0  # percent: fewer examples than this are none
 FORGETS = 10.0  # points: a larger fall from one epoch to a later one counts as forgetting
-Row = tuple[str, str, float, float | None, str]
-
-
-def by_sign(margin: float) -> str:
-    """Judge a claim that the paper makes in words alone by the sign of its margin."""
-    return "not tested" if pd.isna(margin) else "holds" if margin > 0 else "does not hold"
-
-
-def judged(rows: list[Row]) -> pd.DataFrame:
-    """Return claims as a table to read."""
-    table = pd.DataFrame(rows, columns=["claim", "measured (above 0)", "ours", "paper", "verdict"])
-    for column, nothing in (("ours", NOT_RUN), ("paper", "-")):
-        table[column] = [nothing if pd.isna(value) else f"{value:.2f}" for value in table[column]]
-    return table.set_index(["claim", "measured (above 0)"])
+PLANE = "on the plane"  # what stands for a data set where the problem is Fig. 8's
 
 
 def attacks_of(frame: pd.DataFrame) -> list[str]:
@@ -39,7 +29,7 @@ def of_training(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """
     rows = frame[(frame.dataset == dataset) & (frame.reset != "staggered")]
     bim = attacks_of(rows)[0]
-    tested: list[Row] = []
+    tested: list[Part] = []
     for method, name in (("free", "Free-Adv"), ("bim", "BIM-Adv"), ("madry", "Madry-Adv")):
         pair = _by_rate(rows, "sim", bim), _by_rate(rows, method, bim)
         both = pair[0].index.intersection(pair[1].index)
@@ -49,9 +39,10 @@ def of_training(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
         text, bound = f"SIM-Adv - {name} under {bim}", 0.0
         if method != "free":
             text, bound = f"{text}, + {NEAR:g}", NEAR
-        said = by_sign(ours + bound) if pd.isna(printed) else verdict(ours + bound, printed + bound, within=5.0)
-        tested.append(("C5.1", text, ours + bound, printed + bound, said))
-    return judged(tested)
+        margins = ours + bound, printed + bound
+        said = judging.by_sign(margins[0]) if pd.isna(printed) else judging.near(*margins, within=5.0)
+        tested.append(("C5.1", f"{text} > 0", *margins, said))
+    return judging.parts(tested)
 
 
 def _by_rate(rows: pd.DataFrame, method: str, attack: str) -> pd.Series:
@@ -63,30 +54,30 @@ def _by_rate(rows: pd.DataFrame, method: str, attack: str) -> pd.Series:
 def of_over_perturbation(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return C5.2: SIM-Adv with n1 < n2 does better than without; the rows are those of section 5.2 alone."""
     rows = frame[frame.dataset == dataset]
-    tested: list[Row] = []
+    tested: list[Part] = []
     for attack in attacks_of(rows):
         part = rows[rows.attack == attack]
         over, under = part[part.n1 < part.n2].iloc[0], part[part.n1 >= part.n2].iloc[0]
         text = f"{over.title} - {under.title} under {attack}"
-        tested.append(("C5.2", text, over.true - under.true, None, _beyond(over, under)))
-    return judged(tested)
+        tested.append(("C5.2", f"{text} > 0", over.true - under.true, None, _beyond(over, under)))
+    return judging.parts(tested)
 
 
 def of_fig7(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return C5.3: Madry-Adv does better at its smallest n1 than at n1 = n2."""
     rows = frame[(frame.dataset == dataset) & (frame.method == "madry")]
-    tested: list[Row] = []
+    tested: list[Part] = []
     for attack in attacks_of(rows):
         part = rows[rows.attack == attack].sort_values("n1")
         over, under = part.iloc[0], part.iloc[-1]
         text = f"{over.title} - {under.title} under {attack}"
-        tested.append(("C5.3", text, over.true - under.true, None, _beyond(over, under)))
-    return judged(tested)
+        tested.append(("C5.3", f"{text} > 0", over.true - under.true, None, _beyond(over, under)))
+    return judging.parts(tested)
 
 
 def _beyond(better: pd.Series, worse: pd.Series) -> str:
     """Judge that one accuracy is above another: ``holds`` if their 95 % intervals are apart, else by direction."""
-    said = by_sign(better.true - worse.true)
+    said = judging.by_sign(better.true - worse.true)
     return "holds in direction" if said == "holds" and better.low <= worse.high else said
 
 
@@ -104,7 +95,7 @@ def of_space(table: pd.DataFrame, toy: Toy) -> pd.DataFrame:
         ("C5.7", "places trained on by SIM - those by Free-Adv", of.cells[sim] - of.cells[free]),
         ("C5.7", f"Free-Adv: nearly none inside (%): {NONE:g} - share inside", NONE - of.inside[free]),
     ]
-    return judged([(*row, None, by_sign(row[-1])) for row in tested])
+    return judging.above_0(tested)
 
 
 def of_features(panels: Panels) -> pd.DataFrame:
@@ -120,7 +111,7 @@ def of_features(panels: Panels) -> pd.DataFrame:
         ("C5.8", "Free-Adv, BIM: among other classes: 50 - at home", 50 - found.at_home["b"]),
         ("C5.8", "BIM: at home with SIM-Adv - with Free-Adv", found.at_home["d"] - found.at_home["b"]),
     ]
-    return judged([(*row, None, by_sign(row[-1])) for row in tested])
+    return judging.above_0(tested)
 
 
 def of_forgetting(falls: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -131,24 +122,26 @@ def of_forgetting(falls: pd.DataFrame, dataset: str) -> pd.DataFrame:
         ("C5.9", f"Free-Adv: largest fall (points) - {FORGETS:g}", worst["free"] - FORGETS),
         ("C5.10", f"SIM-Adv: {FORGETS:g} - largest fall (points)", FORGETS - worst["sim"]),
     ]
-    return judged([(*row, None, by_sign(row[-1])) for row in tested])
+    return judging.above_0(tested)
 
 
-def verdicts(tables: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
-    """Return one verdict a claim and column; ``-`` where a claim has nothing to say of it.
-
-    A claim of several parts holds if all of them do, and in direction if some do; with a part untested, so is it.
-    """
-    columns = {}
-    for name, parts in tables.items():
-        if parts:
-            columns[name] = pd.concat(parts).verdict.groupby(level="claim").agg(set).map(_together)
-    table = pd.DataFrame(columns).fillna("-").rename_axis("claim")
-    return table.sort_index(key=lambda claims: claims.map(lambda claim: int(claim.split(".")[1])))
-
-
-def _together(parts: set[str]) -> str:
-    """Return the verdict on a claim from those on its parts."""
-    if "not tested" in parts:
-        return "not tested"
-    return parts.pop() if len(parts) == 1 else "holds in direction"
+def verdicts(found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
+    """Return the parts of the chapter's claims, judged, by data set: :func:`simbook.tables.judging.gathered`."""
+    others = sim_adv.neighbours(settings, found, store=store)
+    frame = sim_adv.accuracies(found + others, store=store)
+    pair = sim_adv.accuracies(sim_adv.over_perturbed(settings, found), store=store)
+    swept = sim_adv.accuracies([(spec, run) for spec, run in found if spec.method == "madry"], store=store)
+    judged = {
+        dataset: [
+            of_training(frame, dataset),
+            of_over_perturbation(pair, dataset),
+            of_fig7(swept, dataset),
+            of_forgetting(sim_adv.falls(found + others), dataset),
+        ]
+        for dataset in dict.fromkeys(spec.dataset for spec, _ in found)
+    }
+    pictured = embedding.pictured(settings)
+    if pictured in judged:
+        judged[pictured].append(of_features(sim_adv.fig9(settings, found, pictured, store=store)))
+    toy = Toy()
+    return judging.gathered(judged | {PLANE: [of_space(search_space.space(*search_spaces(toy), toy), toy)]})

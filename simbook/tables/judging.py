@@ -1,0 +1,82 @@
+r"""How claims are judged: parts with a verdict each, and one verdict a claim and data set, in every chapter alike."""
+
+import tomllib
+from pathlib import Path
+
+import pandas as pd
+
+from simbook.tables.common import NAMES, NOT_RUN
+
+#: What each claim says and where the paper says it, by its number.
+CLAIMS = tomllib.loads((Path(__file__).parents[1] / "claims.toml").read_text(encoding="utf-8"))
+# from the worst to the best
+VERDICTS = ("does not hold", "holds in direction", "holds")
+UNTESTED = "not tested"
+#: A part of a claim: the claim's number, what is measured, ours, the paper's number or word, the verdict.
+Part = tuple[str, str, float | str, float | str | None, str]
+PART = ["claim", "part", "ours", "paper", "verdict"]
+COLUMNS = ["claim", "text", "where", "dataset", "part", "paper", "ours", "verdict"]
+
+
+def by_sign(margin: float) -> str:
+    """Judge a claim that the paper makes in words alone by the sign of its margin."""
+    return UNTESTED if pd.isna(margin) else VERDICTS[2] if margin > 0 else VERDICTS[0]
+
+
+def near(ours: float, printed: float, *, within: float) -> str:
+    """Judge the claim that a difference is above 0 by its sign, and by whether it is near the paper's (points)."""
+    said = by_sign(ours)
+    return said if said != VERDICTS[2] or abs(ours - printed) <= within else VERDICTS[1]
+
+
+def parts(rows: list[Part]) -> pd.DataFrame:
+    """Return parts of claims as a frame of :data:`PART`, numbers as text."""
+    table = pd.DataFrame(rows, columns=PART)
+    for column, nothing in (("ours", NOT_RUN), ("paper", "-")):
+        known = [value if isinstance(value, str) or pd.isna(value) else f"{value:.2f}" for value in table[column]]
+        table[column] = [nothing if pd.isna(value) else value for value in known]
+    return table
+
+
+def above_0(rows: list[tuple[str, str, float]]) -> pd.DataFrame:
+    """Return :func:`parts` of claims that the paper makes in words alone, as margins above 0."""
+    return parts([(claim, f"{what} > 0", margin, None, by_sign(margin)) for claim, what, margin in rows])
+
+
+def gathered(tables: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
+    """Return the :func:`parts` of a chapter's claims by data set as one frame, see :func:`told`."""
+    frames = [part.assign(dataset=name) for name, some in tables.items() for part in some]
+    return told(pd.concat(frames, ignore_index=True) if frames else pd.DataFrame())
+
+
+def told(table: pd.DataFrame) -> pd.DataFrame:
+    """Return parts of claims with what each claim says and where, :data:`COLUMNS`, in the order of the claims."""
+    table = table.reindex(columns=COLUMNS)
+    for place, column in enumerate(("text", "where")):
+        table[column] = [CLAIMS[claim][place] for claim in table.claim]
+    order = list(CLAIMS)
+    return table.sort_values("claim", key=lambda claims: claims.map(order.index), kind="stable", ignore_index=True)
+
+
+def of_claims(table: pd.DataFrame, *claims: str) -> pd.DataFrame:
+    """Return the parts of some claims of :func:`told`, by default of all, as a table to read."""
+    some = table[table.claim.isin(claims or CLAIMS)]
+    some = some.assign(dataset=some.dataset.replace(NAMES)).rename(
+        columns={"dataset": "data set", "paper": "the paper"}
+    )
+    return some.set_index(["claim", "data set", "part"])[["ours", "the paper", "verdict"]]
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one verdict for each claim and data set of :func:`told`; ``-`` where a claim is not about it."""
+    said = table.groupby(["claim", "dataset"], sort=False).verdict.agg(together).unstack(sort=False)
+    said = said.reindex(table.claim.unique()).fillna("-").rename(columns=NAMES).rename_axis(columns=None)
+    said.insert(0, "the claim", [CLAIMS[claim][0] for claim in said.index])
+    return said
+
+
+def together(verdicts: pd.Series) -> str:
+    """Return the verdict on a claim from its parts: the worst of them; untested where one is, unless another fails."""
+    tested = [verdict for verdict in verdicts if verdict != UNTESTED]
+    worst = min(tested, key=VERDICTS.index, default=UNTESTED)
+    return worst if worst == VERDICTS[0] or len(tested) == len(verdicts) else UNTESTED

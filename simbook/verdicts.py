@@ -1,0 +1,43 @@
+r"""The verdicts of every chapter, asked for in one way."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+import pandas as pd
+
+from simadv.store import Store
+from simbook import chapters
+from simbook.settings import EvaluationSettings, Settings
+from simbook.tables import atda_claims, background, evaluation_claims, iterated_claims, sim_adv_claims
+from simbook.tables.common import Found
+
+# in the book's order
+JUDGES: dict[str, Callable[..., pd.DataFrame]] = {
+    "02_background": background.verdicts,
+    "03_atda": atda_claims.verdicts,
+    "04_1_saturation": iterated_claims.verdicts_of_saturation,
+    "04_2_intermediate": iterated_claims.verdicts_of_intermediate,
+    "05_sim_adv": sim_adv_claims.verdicts,
+    "06_evaluation": evaluation_claims.verdicts,
+}
+
+
+def verdicts(chapter: str, found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
+    """Return the parts of a chapter's claims, judged, by data set, from what :func:`simbook.chapters.collect` found.
+
+    Columns: ``claim`` (its number), ``text``, ``where`` in the paper, ``dataset``, ``part`` (what is measured),
+    ``paper``, ``ours`` and ``verdict``, all text. :func:`simbook.tables.judging.summary` has one verdict a claim.
+    """
+    return JUDGES[chapter](found, settings, store=store)
+
+
+def book(settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
+    """Return :func:`verdicts` of all chapters below each other, with the ``chapter`` of each part."""
+    settings = EvaluationSettings(**asdict(settings))  # chapter 6 has two parameters more than the others
+    return pd.concat(
+        [
+            verdicts(name, chapters.collect(name, settings, store=store), settings, store=store).assign(chapter=name)
+            for name in JUDGES
+        ],
+        ignore_index=True,
+    )

@@ -1,0 +1,143 @@
+"""Verdicts: how parts of claims are judged and put together, chapter 6's claims, and that all chapters are alike."""
+
+import re
+from types import SimpleNamespace
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_chapters import CHAPTERS
+
+from simadv.specs import run_spec
+from simadv.store import Store
+from simbook import verdicts
+from simbook.settings import EvaluationSettings, Settings
+from simbook.tables import evaluation_claims, judging
+
+WORDS = [*judging.VERDICTS, judging.UNTESTED]
+
+
+def test_a_margin_is_judged_by_its_sign_and_by_how_near_it_is():
+    assert [judging.by_sign(margin) for margin in (0.1, 0.0, -0.1, np.nan)] == [
+        "holds",
+        "does not hold",
+        "does not hold",
+        "not tested",
+    ]
+    assert judging.near(5.0, 10.0, within=5.0) == "holds"
+    assert judging.near(4.9, 10.0, within=5.0) == "holds in direction"
+    assert judging.near(-1.0, 1.0, within=5.0) == "does not hold"
+    assert judging.near(np.nan, 1.0, within=5.0) == "not tested"
+
+
+@given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=5))
+def test_a_claim_is_worth_the_worst_of_its_parts(parts):
+    said = judging.together(pd.Series(parts))
+    if "does not hold" in parts:
+        assert said == "does not hold"
+    elif "not tested" in parts:
+        assert said == "not tested"
+    else:
+        assert said == ("holds in direction" if "holds in direction" in parts else "holds")
+
+
+def test_verdicts_of_data_sets_stand_side_by_side_in_the_claims_order():
+    rows = [(f"C5.{i}", "x", 1.0, None, "holds") for i in (10, 9, 2)]
+    table = judging.gathered({"mnist": [judging.parts(rows)], "plane": [judging.above_0([("C5.4", "y", np.nan)])]})
+    assert list(table.claim) == ["C5.2", "C5.4", "C5.9", "C5.10"]
+    assert list(table.ours) == ["1.00", "not run", "1.00", "1.00"]
+    assert set(table.paper) == {"-"}
+    assert table["where"].iloc[1] == "section 5.3, Fig. 8"
+    summary = judging.summary(table)
+    assert summary.MNIST.to_dict() == {"C5.2": "holds", "C5.4": "-", "C5.9": "holds", "C5.10": "holds"}
+    assert summary.plane["C5.4"] == "not tested"
+    assert judging.of_claims(table, "C5.4").index.tolist() == [("C5.4", "plane", "y > 0")]
+    assert len(judging.of_claims(table)) == 4
+
+
+def test_a_claim_that_nobody_makes_is_an_error():
+    with pytest.raises(KeyError):
+        judging.gathered({"mnist": [judging.above_0([("C5.11", "x", 1.0)])]})
+
+
+def accuracies(**values):
+    """Rows of chapter 6's table: accuracy under FGSM and BIM(10,40) by method, and SIM-Adv's at both rates."""
+    rows = [(name, 1e-4, attack, value) for name, pair in values.items() for attack, value in pair.items()]
+    frame = pd.DataFrame(rows, columns=["method", "lr", "attack", "true"])
+    return frame.assign(dataset="mnist", title=frame.method)
+
+
+def test_claims_of_chapter_6_are_differences_beside_the_paper_s():
+    def under(fgsm, bim):
+        return {"FGSM": fgsm, "BIM(10,40)": bim}
+
+    pairs = {"vanilla": (5, 1), "free": (90, 2), "atda": (96, 60), "sim": (96, 90), "bim": (97, 93), "madry": (97, 95)}
+    frame = accuracies(**{name: under(*pair) for name, pair in pairs.items()})
+    lower = accuracies(sim=under(94, 88)).assign(lr=1e-3)
+    staggered = accuracies(sim=under(99, 99)).assign(title="SIM(10,20)-Adv staggered")
+    table = evaluation_claims.of_accuracies(pd.concat([frame, lower, staggered]), "mnist")
+    assert table.claim.tolist() == ["C6.1"] * 2 + ["C6.2"] * 3 + ["C6.3"] * 2 + ["C6.4"]
+    assert table.ours.astype(float).tolist() == [88, 36, 89, 88, 30, 1, -1, 2]
+    assert table.paper.tolist() == ["94.38", "54.03", "91.61", "90.99", "50.21", "2.72", "2.51", "2.62"]
+    far, fails = "holds in direction", "does not hold"
+    assert table.verdict.tolist() == [far, far, "holds", "holds", far, "holds", fails, "holds"]
+    part = evaluation_claims.of_accuracies(frame[frame.method != "madry"], "mnist")
+    assert part.verdict.tolist()[6:] == ["not tested", "not tested"]
+
+
+def test_costs_are_passes_for_bim_and_seconds_alone_for_atda():
+    def run(seconds, alone):
+        return SimpleNamespace(cost={"seconds": seconds}, provenance={"alone": alone})
+
+    specs = {method: run_spec("mnist", method) for method in ("sim", "bim", "atda")}
+    found = [(specs["sim"], run(60, True)), (specs["bim"], None), (specs["atda"], run(90, True))]
+    table = evaluation_claims.of_costs(found, "mnist")
+    assert table.ours.tolist() == ["725.00", "50.00"]  # 66 F against 8 F; 90 s against 60 s
+    assert table.paper.tolist() == [f"{100 * (of / 293.22 - 1):.2f}" for of in (866.76, 319.56)]
+    assert table.verdict.tolist() == ["holds", "holds"]
+    found[2] = (specs["atda"], run(90, False))
+    assert evaluation_claims.of_costs(found, "mnist").verdict.tolist() == ["holds", "not tested"]
+    assert set(evaluation_claims.of_costs(found, "cifar10").verdict) == {"not tested"}
+
+
+@pytest.mark.parametrize("chapter", verdicts.JUDGES)
+def test_nothing_run_is_nothing_tested(chapter, tmp_path):
+    """On an empty store every claim has a verdict: but on the plane and of passes, which ask no run, it is untested."""
+    store = Store(tmp_path / "runs")
+    settings = EvaluationSettings()
+    found = [(spec, None) for spec in verdicts.chapters.CHAPTERS[chapter](settings)]
+    table = verdicts.verdicts(chapter, found, settings, store=store)
+    assert table.columns.tolist() == judging.COLUMNS
+    assert {claim.split(".")[0] for claim in table.claim} == {f"C{chapter[1]}"}
+    run = table[(table.dataset != "on the plane") & ~table.part.str.startswith("BIM-Adv: what an epoch")]
+    assert set(run.verdict) == {"not tested"}
+
+
+def test_the_book_has_every_claim_and_no_other():
+    table = verdicts.book(Settings(dataset="mnist"))
+    assert list(dict.fromkeys(table.claim)) == list(judging.CLAIMS)
+    assert set(table.verdict) <= set(WORDS)
+    assert list(dict.fromkeys(table.chapter)) == list(verdicts.JUDGES)
+    assert not table.map(lambda value: value in ("", None) or pd.isna(value)).any(axis=None)
+
+
+def plain(markdown):
+    """A claim as a title cell writes it, without its mathematics' marks."""
+    for tex, text in ((r"\rho", "ρ"), (r"\lambda", "λ"), (r"\epsilon", "ε"), ("$", ""), ("_1", "1"), ("_2", "2")):
+        markdown = markdown.replace(tex, text)
+    return markdown
+
+
+def test_every_claim_is_listed_in_its_chapter_in_the_same_words():
+    listed = {}
+    for path in CHAPTERS:
+        if path.stem in verdicts.JUDGES:
+            title = nbformat.read(path, as_version=4).cells[0].source
+            listed |= {claim: plain(text) for claim, text in re.findall(r"^- \*\*(C[\d.]+)\*\* (.*)$", title, re.M)}
+    own = "This claim is ours, about the equation as printed."
+    assert {claim: text.removesuffix(f" {own}") for claim, text in listed.items()} == {
+        claim: text for claim, (text, _) in judging.CLAIMS.items()
+    }
