@@ -22,7 +22,7 @@ JUDGES: dict[str, Callable[..., pd.DataFrame]] = {
 }
 
 
-def verdicts(chapter: str, found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
+def of_chapter(chapter: str, found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
     """Return the parts of a chapter's claims, judged, by data set, from what :func:`simbook.chapters.collect` found.
 
     Columns: ``claim`` (its number), ``text``, ``where`` in the paper, ``dataset``, ``part`` (what is measured),
@@ -32,11 +32,11 @@ def verdicts(chapter: str, found: Found, settings: Settings, *, store: Store | N
 
 
 def book(settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
-    """Return :func:`verdicts` of all chapters below each other, with the ``chapter`` of each part."""
+    """Return :func:`of_chapter` of all chapters below each other, with the ``chapter`` of each part."""
     settings = EvaluationSettings(**asdict(settings))  # chapter 6 has two parameters more than the others
     return pd.concat(
         [
-            verdicts(name, chapters.collect(name, settings, store=store), settings, store=store).assign(chapter=name)
+            of_chapter(name, chapters.collect(name, settings, store=store), settings, store=store).assign(chapter=name)
             for name in JUDGES
         ],
         ignore_index=True,

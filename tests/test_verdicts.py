@@ -109,7 +109,7 @@ def test_nothing_run_is_nothing_tested(chapter, tmp_path):
     store = Store(tmp_path / "runs")
     settings = EvaluationSettings()
     found = [(spec, None) for spec in verdicts.chapters.CHAPTERS[chapter](settings)]
-    table = verdicts.verdicts(chapter, found, settings, store=store)
+    table = verdicts.of_chapter(chapter, found, settings, store=store)
     assert table.columns.tolist() == judging.COLUMNS
     assert {claim.split(".")[0] for claim in table.claim} == {f"C{chapter[1]}"}
     run = table[(table.dataset != "on the plane") & ~table.part.str.startswith("BIM-Adv: what an epoch")]
