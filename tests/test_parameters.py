@@ -1,0 +1,125 @@
+"""The parameters of the chapters: what is misspelt or out of range stops each in its second cell, before any work."""
+
+import re
+import subprocess
+import sys
+
+import papermill
+import pytest
+import yaml
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+from sphinx_external_toc.parsing import parse_toc_yaml
+from test_chapters import BOOK, EVALUATION, ROOT, code_cells, environment, read, warm_kernel
+
+from simadv.checks import InputError
+from simadv.store import Store
+from simbook.settings import EvaluationSettings as Settings
+
+CHAPTERS = [path for page in parse_toc_yaml(ROOT / "_toc.yml") if (path := ROOT / f"{page}.ipynb").exists()]
+BAD = {
+    "misspelt": ("epocs", 2, r"parameter = 'epocs' is not known \(did you mean 'epochs'\?\)"),
+    "text": ("epochs", yaml.safe_load("1e-4"), r"epochs = '1e-4' must be a whole number"),
+    "unknown profile": ("profile", "publised", r"profile = 'publised' is not known \(did you mean 'published'\?\)"),
+    "unknown data set": ("dataset", "mnits", r"dataset = 'mnits' is not known \(did you mean 'mnist'\?\)"),
+}
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    """A warm kernel and the folder that it would store runs in."""
+    store = tmp_path_factory.mktemp("store") / "runs"
+    with warm_kernel(store) as once:
+        yield store, once
+
+
+def first_cells(notebook):
+    """The first code cells up to the check of the parameters, which is the second, and which papermill adds to."""
+    sources = [cell.source for cell in code_cells(notebook)]
+    return sources[: 1 + next(i for i, source in enumerate(sources) if "Settings.check(globals())" in source)]
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_the_second_cell_checks_the_parameters(chapter, kernel):
+    store, once = kernel
+    notebook = read(chapter)
+    cells = first_cells(notebook)
+    assert len(cells) == 2
+    (shown,) = once(cells)[1]
+    for name in papermill.inspect_notebook(notebook):
+        assert f"{name}=" in shown
+    assert not store.exists()
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_a_bad_parameter_stops_every_chapter_in_its_second_cell(chapter, bad, kernel):
+    name, value, message = BAD[bad]
+    store, once = kernel
+    # papermill's own words for what a reader passes, in a cell below the parameters
+    parameters, injected, check = first_cells(parameterize_notebook(load_notebook_node(str(chapter)), {name: value}))
+    assert repr(value).strip("'") in injected
+    once([parameters, injected])
+    with pytest.raises(AssertionError, match=message) as stopped:
+        once([parameters, injected, check])
+    assert "InputError" in str(stopped.value)
+    assert not store.exists()
+
+
+def execute(tmp_path, *words):
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        "--cwd",
+        BOOK,
+        "-k",
+        "python3",
+        *words,
+        EVALUATION,
+        tmp_path / "out.ipynb",
+    ]
+    return subprocess.run(command, env=environment(tmp_path / "runs"), capture_output=True, text=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-p", "epocs", "2"], r"parameter = 'epocs' is not known \(did you mean 'epochs'\?\)"),
+        (["-y", "lr: 1e-4"], r"lr = '1e-4' must be a finite number"),
+        (["-p", "profile", "publised"], r"profile = 'publised' is not known \(did you mean 'published'\?\)"),
+    ],
+)
+def test_papermill_itself_stops_there(words, message, tmp_path):
+    done = execute(tmp_path, *words)
+    assert done.returncode != 0
+    assert re.search(message, done.stderr)
+    ran = [cell for cell in code_cells(read(tmp_path / "out.ipynb")) if cell.execution_count is not None]
+    # papermill adds a cell with what was injected; the next one is the check
+    assert len(ran) == 3
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"dataset": "mnits"}, "did you mean 'mnist'"),
+        ({"method": "pgd"}, "allowed: all, vanilla"),
+        ({"epochs": 2.5}, "epochs = 2.5 must be a whole number"),
+        ({"epochs": -1}, "at least 0"),
+        ({"seed": "0"}, "seed = '0' must be a whole number"),
+        ({"train": "true"}, "train = 'true' must be True or False"),
+        ({"lr": -1e-3}, "at least 0"),
+        ({"device": "cuda:9"}, "GPUs are here"),
+        ({"device": "gpu"}, "allowed: auto, cpu, cuda"),
+    ],
+)
+def test_bad_settings(names, message):
+    with pytest.raises(InputError, match=message):
+        Settings.check(names)
+
+
+def test_a_reader_s_own_parameters_train(tmp_path):
+    done = execute(tmp_path, "-p", "dataset", "digits", "-p", "method", "vanilla", "-p", "epochs", "1")
+    assert done.returncode == 0, done.stderr[-2000:]
+    (run_id,) = Store(tmp_path / "runs").ids()
+    assert run_id.startswith("digits/vanilla-e1-")
