@@ -96,6 +96,8 @@ class SIM:
 
     Raises:
         InputError: a name is not known or a number is out of range.
+
+    Chapter: :doc:`05_sim_adv`.
     """
 
     def __init__(

@@ -116,13 +116,18 @@ def bim(model: nn.Module, x_hat: Tensor, y: Tensor, *, epsilon: float, n1: float
         \delta_{i+1} = \tfrac{\epsilon}{n_1} \mathrm{sign} \nabla L(\tilde x_i, y, \theta), \quad \tilde x_0 = \hat x
 
     ``options`` are ``start``, ``projection`` and ``mode`` of :func:`trajectory`.
+
+    Chapter: :doc:`02_background`.
     """
     *_, last = trajectory(model, x_hat, y, epsilon=epsilon, n1=n1, n2=n2, **options)
     return last
 
 
 def fgsm(model: nn.Module, x_hat: Tensor, y: Tensor, *, epsilon: float, **options) -> Tensor:
-    r"""Return FGSM examples (Eqs. 1-2, section 2.1.1): the whole of :math:`\epsilon` in one step, BIM(1, 1)."""
+    r"""Return FGSM examples (Eqs. 1-2, section 2.1.1): the whole of :math:`\epsilon` in one step, BIM(1, 1).
+
+    Chapter: :doc:`02_background`.
+    """
     return bim(model, x_hat, y, epsilon=epsilon, n1=1, n2=1, **options)
 
 

@@ -50,6 +50,8 @@ def accuracy(
 
     Raises:
         InputError: there are no images, or not one label an image.
+
+    Chapter: :doc:`06_evaluation`.
     """
     if len(x) == 0 or len(x) != len(y):
         raise InputError(f"{len(x)} images and {len(y)} labels: there must be one label an image, and at least one")
@@ -87,6 +89,8 @@ def rho(error: float, error_at_maximum: float) -> float:
 
     Raises:
         InputError: an error rate is outside [0, 1], or the one at the maximum is 0.
+
+    Chapter: :doc:`04_1_saturation`.
     """
     if not (0 <= error <= 1 and 0 < error_at_maximum <= 1):
         raise InputError(f"error rates {error!r} and {error_at_maximum!r} must be in [0, 1], the second above 0")

@@ -20,6 +20,8 @@ def coral(clean: Tensor, adversarial: Tensor, *, form: str) -> Tensor:
     .. math:: \mathcal{L}_{CORAL} = \frac{1}{k^2} \|Cov[C(\hat X)] - Cov[C(\tilde X)]\|_{l_1}
 
     ``cov`` is the equation as printed; ``scatter`` leaves out the division by B - 1, as the authors' code does.
+
+    Chapter: :doc:`03_atda`.
     """
     centred = [logits - logits.mean(0) for logits in (clean, adversarial)]
     scatter = [c.T @ c for c in centred]
@@ -28,12 +30,18 @@ def coral(clean: Tensor, adversarial: Tensor, *, form: str) -> Tensor:
 
 
 def mmd(clean: Tensor, adversarial: Tensor) -> Tensor:
-    r"""Return the distance of the mean logits, :math:`\frac{1}{k} \| \cdot \|_1` (Eq. 8, section 3.1.1)."""
+    r"""Return the distance of the mean logits, :math:`\frac{1}{k} \| \cdot \|_1` (Eq. 8, section 3.1.1).
+
+    Chapter: :doc:`03_atda`.
+    """
     return (clean.mean(0) - adversarial.mean(0)).abs().mean()
 
 
 def uda(clean: Tensor, adversarial: Tensor, *, form: str) -> Tensor:
-    """Return the unsupervised domain adaptation loss, CORAL + MMD (Eq. 9, section 3.1.1)."""
+    """Return the unsupervised domain adaptation loss, CORAL + MMD (Eq. 9, section 3.1.1).
+
+    Chapter: :doc:`03_atda`.
+    """
     return coral(clean, adversarial, form=form) + mmd(clean, adversarial)
 
 
@@ -47,6 +55,8 @@ def sda(logits: Tensor, y: Tensor, centers: Tensor) -> Tensor:
         logits: ``(n, k)``, clean and adversarial together.
         y: ``(n,)``.
         centers: ``(k, k)``, row m is phi_m.
+
+    Chapter: :doc:`03_atda`.
     """
     distance = torch.cdist(logits, centers, p=1)
     own = distance.gather(1, y[:, None])
@@ -68,6 +78,8 @@ class Centers(nn.Module):
         r"""Move each centre towards its class's logits (Eq. 12, section 3.1.2).
 
         .. math:: \phi_m \leftarrow \phi_m - \beta \frac{\sum_{x: y = m} (\phi_m - C(x))}{1 + |\{x: y = m\}|}
+
+        Chapter: :doc:`03_atda`.
         """
         members = F.one_hot(y, len(self.phi)).to(logits.dtype)
         count = members.sum(0)[:, None]

@@ -271,6 +271,8 @@ def fit(
 
     Raises:
         InputError: ``x`` and ``y`` are not images in [0, 1] with one label each, or a number is out of range.
+
+    Chapter: :doc:`02_background`.
     """
     if not (x.ndim == 4 and x.is_floating_point() and len(x) == len(y) > 0 and 0 <= x.min() <= x.max() <= 1):
         given = f"x {x.dtype} {tuple(x.shape)}, y {tuple(y.shape)}"

@@ -1,5 +1,6 @@
 """The chapters: executed, fresh, and compared with nbval for real."""
 
+import base64
 import json
 import os
 import random
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
 CHAPTERS = sorted(BOOK.glob("*.ipynb"))
 EVALUATION = BOOK / "06_evaluation.ipynb"
+DIAGRAMS = {"fig-per-epoch", "fig-across-epochs"}  # of a process: there are no data
 TEXTS = ("text/plain", "text/html", "text/markdown")
 
 
@@ -57,6 +59,30 @@ def test_is_executed_and_clean(chapter):
     assert "papermill" not in notebook.metadata
     assert not any("svg" in kind for cell in cells for o in cell.outputs for kind in o.get("data", {}))
     assert "injected-parameters" not in json.dumps(notebook)
+
+
+def has_link(cells):
+    return any("download=" in str(o.get("data", {}).get("text/html")) for cell in cells for o in cell.outputs)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_figures_and_tables_are_as_a_reader_needs_them(chapter):
+    """A figure has a name that the prose refers to, a caption, words for who does not see it, and its data."""
+    notebook = read(chapter)
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    cells = code_cells(notebook)
+    for cell, after in zip(cells, [*cells[1:], None], strict=True):
+        for data in [output.get("data", {}) for output in cell.outputs]:
+            if "image/png" in data:
+                shown = cell.metadata.mystnb
+                assert f"{{numref}}`{shown.figure.name}`" in prose
+                assert len(shown.figure.caption) > 60
+                assert len(shown.image.alt) > 20
+                assert shown.figure.name in DIAGRAMS or has_link([after]), cell.id
+                # a PNG says how wide it is in its header: twice the 700 points of a page at least
+                assert int.from_bytes(base64.b64decode(data["image/png"])[16:20], "big") >= 1400
+            if "<table" in str(data.get("text/html")):
+                assert "download=" in data["text/html"], cell.id
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)

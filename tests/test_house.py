@@ -2,6 +2,7 @@
 
 import ast
 import io
+import json
 import re
 import subprocess
 import sys
@@ -188,6 +189,19 @@ def test_owners_are_told_in_the_first_line_with_their_section():
         told = f"Eq. {numbers[0]}" if len(numbers) == 1 else f"Eqs. {numbers[0]}-{numbers[-1]}"
         assert re.search(rf"\({told}, section \d[\d.]*\)", first), f"{name}: {first}"
     assert sorted(number for numbers in OWNERS.values() for number in numbers) == list(range(1, 18))
+
+
+def test_every_equation_and_its_owner_link_to_each_other():
+    """An owner names the one chapter that prints its equations, and that chapter names the owner with a link."""
+    chapters = {}
+    for path in sorted((ROOT / "book").glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        chapters[path.stem] = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    for name, numbers in OWNERS.items():
+        (named,) = re.findall(r"Chapter: :doc:`(\w+)`", ast.get_docstring(DOCUMENTED[name]))
+        for number in numbers:
+            assert [chapter for chapter, text in chapters.items() if rf"\tag{{{number}}}" in text] == [named]
+        assert re.search(rf"{{py:(func|class|meth)}}`simadv\.{re.escape(name)}`", chapters[named]), name
 
 
 def test_no_error_is_swallowed():

@@ -386,14 +386,14 @@ def trained_shelf(**accuracy):
     """Nets of MNIST trained with n = 1, 5, 30 that have these accuracies (%) under FGSM and BIM(10,40)."""
     shelf = Shelf()
     for name, pair in accuracy.items():
-        spec = iterated.trained_with(int(name[1:]), Settings(), "mnist")
+        spec = chapters.trained_with(int(name[1:]), Settings(), "mnist")
         for measure, right in zip(chapters.evaluations("mnist")[1:3], pair, strict=True):
             shelf.put(spec, measure, {"images": 1000, "true": round(10 * right), "predicted": 0})
     return shelf
 
 
 def test_nets_trained_with_each_n():
-    made = [iterated.trained_with(n, Settings(), "mnist") for n in (1, 5, 30)]
+    made = [chapters.trained_with(n, Settings(), "mnist") for n in (1, 5, 30)]
     assert [(spec.method, spec.n1, spec.n2) for spec in made] == [("fgsm", None, None), ("bim", 5, 5), ("bim", 30, 30)]
     assert {(spec.lr, spec.epochs) for spec in made} == {(ROBUST.lr, ROBUST.epochs)}
 

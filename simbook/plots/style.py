@@ -4,6 +4,8 @@ import matplotlib.pyplot as plt
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from simbook.tables.common import link_tables
+
 # colours that stay apart for colour-blind readers and in print, one for each attack and policy
 COLOURS = sns.color_palette("colorblind")
 ATTACK_COLOURS = {
@@ -16,7 +18,11 @@ ATTACK_COLOURS = {
 
 
 def style() -> None:
-    """Set the style of every figure of the book: white ground (it shows on dark pages too), twice the size."""
+    """Set the book's style: figures on white ground (it shows on dark pages too) at twice the size, tables with a link.
+
+    The link under a table saves it; :func:`simbook.tables.common.download` makes the one under a figure.
+    """
+    link_tables()
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.9)
     plt.rcParams |= {"figure.dpi": 200, "figure.facecolor": "white", "legend.frameon": False}
 

@@ -1,9 +1,11 @@
 r"""What the tables of all chapters share: names of runs, the run card, links to data."""
 
 import base64
+import hashlib
 
 import numpy as np
 import pandas as pd
+from IPython import get_ipython
 from IPython.display import HTML
 
 from simadv.specs import RunSpec
@@ -44,6 +46,24 @@ def run_card(found: Found) -> pd.Series:
 
 def download(frame: pd.DataFrame, name: str) -> HTML:
     """Return a link that saves the data of a figure as ``name.csv``; the data are inside the page."""
-    text = frame.to_csv(index=False, float_format="%.6g")
-    link = f"data:text/csv;base64,{base64.b64encode(text.encode()).decode()}"
-    return HTML(f'<a download="{name}.csv" href="{link}">Download the data of this figure (CSV)</a>')
+    return HTML(_link(frame.to_csv(index=False, float_format="%.6g"), name, "the data of this figure"))
+
+
+def link_tables() -> None:
+    """Put such a link under every table that this notebook shows from now on."""
+    shell = get_ipython()
+    if shell is not None:
+        shell.display_formatter.formatters["text/html"].for_type(pd.DataFrame, linked)
+
+
+def linked(table: pd.DataFrame) -> str:
+    """Return a table as HTML, whole, with a link that saves it; the file's name is of its contents."""
+    text = table.to_csv(float_format="%.6g")
+    name = f"table-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    return table.to_html(notebook=True) + _link(text, name, "this table")
+
+
+def _link(text: str, name: str, what: str) -> str:
+    """Return a link that saves a text that is inside the page."""
+    data = f"data:text/csv;base64,{base64.b64encode(text.encode()).decode()}"
+    return f'<a download="{name}.csv" href="{data}" style="font-size: 0.85em">Download {what} (CSV)</a>'

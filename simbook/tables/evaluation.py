@@ -127,6 +127,11 @@ def curves(found: Found) -> dict[str, pd.DataFrame]:
     return {name: pd.DataFrame(run.history) for name, run in named.items()}
 
 
+def curve_rows(lines: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return :func:`curves` below each other, each under its ``run``."""
+    return pd.concat([pd.DataFrame(columns=["run"]), *[line.assign(run=name) for name, line in lines.items()]])
+
+
 def curve_facts(lines: dict[str, pd.DataFrame], *, epochs: tuple[int, ...], since: int) -> pd.DataFrame:
     """Return robust accuracy (%) after chosen epochs, the lowest from epoch index ``since`` on, and the data's hash."""
     rows = {}

@@ -7,7 +7,6 @@ import pandas as pd
 from scipy.stats import binom
 
 from simadv.runs import passes_per_image
-from simadv.specs import RunSpec
 from simadv.store import Store, default
 from simbook import chapters
 from simbook.settings import Settings
@@ -80,12 +79,6 @@ def errors(lines: Lines, *, axis: str) -> pd.DataFrame:
     return labelled(rows, [f"{axis} = {k}" for k in SHOWN])
 
 
-def trained_with(n: int, settings: Settings, dataset: str) -> RunSpec:
-    """Return the net trained on BIM(n,n) examples as every net of section 4 is; BIM(1,1) is FGSM."""
-    steps = {} if n == 1 else {"n1": n, "n2": n}
-    return chapters.spec_of(settings, dataset, "bim" if steps else "fgsm", **steps)
-
-
 def training(lines: Lines, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
     """Return what rho says at n = 1, 5 and 30 beside what training with BIM(n,n) gives.
 
@@ -96,8 +89,8 @@ def training(lines: Lines, settings: Settings, *, store: Store | None = None) ->
     for dataset in settings.datasets:
         rho = {spec.method: curves[0].rho for spec, curves in lines.items() if spec.dataset == dataset and curves}
         _, fgsm, iterated, *_ = chapters.evaluations(dataset)
-        for n in (1, AROUND, 30):
-            spec = trained_with(n, settings, dataset)
+        for n in chapters.TRAINED_WITH:
+            spec = chapters.trained_with(n, settings, dataset)
             row = {"dataset": dataset, "n": n, "net": title(spec), "attack": iterated.attack}
             row |= {method: values[n] for method, values in rho.items()}
             run = store.find(spec)
