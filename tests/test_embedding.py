@@ -237,7 +237,7 @@ def test_tables_show_a_missing_panel_as_not_run():
     assert found.loc["(a) one"].drop("mixed_seen").to_dict() == named | {"missed": 0, "fooled": 10}
     assert found.loc["(b) two"].isna().all()
     shown = tables.shown(panels)
-    assert shown.loc["(a) one", "examples misclassified"] == "10.0"
+    assert shown.loc["(a) one", "examples mistaken"] == "10.0"
     assert set(shown.loc["(b) two"]) == {"not run"}
 
 

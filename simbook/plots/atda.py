@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
-from simbook.plots.style import COLOURS, colour, nothing_yet
+from simbook.plots.style import COLOURS, WIDTH, colour, nothing_yet
 
 
 def training(seen: pd.DataFrame, *, monitor: str) -> Figure:
@@ -19,7 +19,7 @@ def training(seen: pd.DataFrame, *, monitor: str) -> Figure:
     """
     if seen.empty:
         return nothing_yet("ATDA, epoch by epoch")
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
     figure.set_layout_engine("constrained", wspace=0.06)
     for i, (label, line) in enumerate(seen.groupby("label", sort=False)):
         mark = {"marker": "os^D"[i % 4], "ms": 3, "lw": 1.3, "color": COLOURS[i], "label": label}
@@ -45,7 +45,7 @@ def lambda_sweep(points: pd.DataFrame, *, marked: dict[float, str]) -> Figure:
     if points.empty:
         return nothing_yet("BIM-Adv with ATDA's loss")
     names = list(points.groupby(["dataset", "title"], sort=False).groups)
-    figure, grid = plt.subplots(1, len(names), figsize=(9 if len(names) > 1 else 6.5, 3.8), squeeze=False)
+    figure, grid = plt.subplots(1, len(names), figsize=(WIDTH, 3.6), squeeze=False)
     figure.set_layout_engine("constrained", w_pad=0.08)
     for axes, (dataset, title) in zip(grid.flat, names, strict=True):
         _sweep(axes, points[(points.dataset == dataset) & (points.title == title)], marked)

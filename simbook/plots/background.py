@@ -10,13 +10,13 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
-from simbook.plots.style import COLOURS, colour, nothing_yet
+from simbook.plots.style import COLOURS, WIDTH, colour, nothing_yet
 
 SIGNED = "RdBu_r"
 # BIM and Madry often end together: the wide line of the one shows under the narrow one of the other
 LOOKS = {"FGSM": ("s", 5, 1.4), "R+FGSM": ("D", 5, 1.4), "BIM(10,40)": ("o", 8, 2.8), "Madry(10,40)": ("^", 4, 1.2)}
 # inches: of the gallery's page, of a picture, and of the words under it, beside it and above it
-WIDTH, GAP, WORDS, HEAD, NET, BAR = 8.0, 0.13, 0.36, 0.3, 0.3, 0.62
+GAP, WORDS, HEAD, NET, BAR = 0.13, 0.36, 0.3, 0.3, 0.62
 
 
 def as_picture(pixels: np.ndarray) -> np.ndarray:
@@ -107,7 +107,7 @@ def panels(nets: list[str], *, height: float) -> tuple[Figure, list[Axes]]:
     """Return a figure with a panel for each net, at most three in a row."""
     columns = min(len(nets), 3)
     rows = -(-len(nets) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(8, height * rows), layout="constrained", squeeze=False)
+    figure, grid = plt.subplots(rows, columns, figsize=(WIDTH, height * rows), layout="constrained", squeeze=False)
     for axes in grid.flat[len(nets) :]:
         axes.remove()
     return figure, list(grid.flat[: len(nets)])
@@ -185,16 +185,15 @@ def ball(path: pd.DataFrame, frame: pd.DataFrame, *, examples: dict[str, str], t
     if path.empty:
         return nothing_yet(title)
     nets = list(path.net.unique())
-    figure = plt.figure(figsize=(8, 0.4 + 2.8 * len(nets)), layout="constrained")
-    rows = figure.subfigures(len(nets), 1, squeeze=False)[:, 0]
-    for row, net in zip(rows, nets, strict=True):
-        grid = row.add_gridspec(2, 3, width_ratios=[3, 3, 1.25])
-        drawn = [row.add_subplot(grid[:, i]) for i in (0, 1)]
+    figure = plt.figure(figsize=(WIDTH, 0.4 + 2.8 * len(nets)), layout="constrained")
+    grid = figure.add_gridspec(2 * len(nets), 3, width_ratios=[3, 3, 1.25])
+    for row, net in enumerate(nets):
+        drawn = [figure.add_subplot(grid[2 * row : 2 * row + 2, i]) for i in (0, 1)]
         lines(drawn, path[path.net == net])
-        row.suptitle(net, size=11)
+        drawn[0].set_title(net, size=11)
         shown = frame[frame.net == net]
         for i, (rule, attack) in enumerate(examples.items()):
-            axes = row.add_subplot(grid[i, 2])
+            axes = figure.add_subplot(grid[2 * row + i, 2])
             first = shown[shown.attack == attack].iloc[:1]
             if first.empty:
                 axes.set_axis_off()
@@ -228,7 +227,7 @@ def boundaries(points: pd.DataFrame, nets: dict[str, tuple[float, float, float]]
         points: ``first, second`` (pixels) and ``label`` (0 or 1).
         nets: name to ``a, b, c`` of the line ``a * first + b * second + c = 0``.
     """
-    figure, axes = plt.subplots(figsize=(8, 3.8), layout="constrained")
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.8), layout="constrained")
     for label, marker in ((0, "o"), (1, "^")):
         part = points[points.label == label]
         look = {"marker": marker, "s": 22, "color": COLOURS[2 * label], "alpha": 0.75, "lw": 0}

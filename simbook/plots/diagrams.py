@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from simbook.plots.style import COLOURS
+from simbook.plots.style import COLOURS, WIDTH
 
 # the middles of the four columns of boxes, and half their widths and heights
 X_HAT, GENERATOR, X_TILDE, CLASSIFIER = 1.75, 4.35, 7.05, 9.75
@@ -56,7 +56,7 @@ def training(rows: list[Epoch], *, left_out: tuple[int, str] | None = None) -> F
     gap, said = left_out or (len(rows), "")
     levels = [-PITCH * i - LATER * (i >= gap) for i in range(len(rows))]
     width, height = 11.35, 1.2 - levels[-1]
-    figure, axes = plt.subplots(figsize=(8.5, 8.5 * height / width + 0.3), layout="constrained")
+    figure, axes = plt.subplots(figsize=(WIDTH, WIDTH * height / width + 0.3), layout="constrained")
     carried = any(row.source == "carried" for row in rows)
     for i, (row, y) in enumerate(zip(rows, levels, strict=True)):
         _row(axes, row, y, reset=i > 0 and carried and row.source == "original")

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from simbook.plots.style import COLOURS, nothing_yet
+from simbook.plots.style import COLOURS, WIDTH, nothing_yet
 
 # the paper's blue, green and red in shades that colour-blind readers tell apart; shapes say the same again
 MARKS: dict[str, dict] = {
@@ -27,7 +27,7 @@ def tsne_panels(titles: list[str], points: pd.DataFrame, *, columns: int = 3) ->
         return nothing_yet("t-SNE of the penultimate layer")
     columns = min(columns, len(titles))
     rows = -(-len(titles) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(9, 0.4 + 9 * rows / columns), squeeze=False)
+    figure, grid = plt.subplots(rows, columns, figsize=(WIDTH, 0.4 + WIDTH * rows / columns), squeeze=False)
     figure.set_layout_engine("constrained", h_pad=0.06, w_pad=0.06)
     for axes, name in zip(grid.flat, titles, strict=False):
         _panel(axes, points[points.panel == name], name)

@@ -7,7 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from simbook.plots.style import COLOURS, colour, nothing_yet
+from simbook.plots.style import COLOURS, WIDTH, colour, nothing_yet
 
 
 def accuracy_dots(frame: pd.DataFrame, *, title: str) -> Figure:
@@ -26,7 +26,7 @@ def accuracy_dots(frame: pd.DataFrame, *, title: str) -> Figure:
     )
     rows = {name: i for i, name in enumerate(frame.name.unique())}
     attacks = list(dict.fromkeys(frame.attack))
-    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.42 * len(rows)), layout="constrained")
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.2 + 0.42 * len(rows)), layout="constrained")
     for i, attack in enumerate(attacks):
         part = frame[frame.attack == attack]
         # attacks of one model stand a little apart, so that none hides another
@@ -52,7 +52,7 @@ def robustness_by_epoch(curves: dict[str, pd.DataFrame], *, resets: Iterable[int
     """
     if not curves:
         return nothing_yet(title)
-    figure, axes = plt.subplots(figsize=(8, 3.8), layout="constrained")
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.8), layout="constrained")
     for i, (label, curve) in enumerate(curves.items()):
         axes.plot(curve.epoch + 1, curve.robust, marker="os^D"[i % 4], ms=3.5, lw=1.4, color=COLOURS[i], label=label)
     for i, epoch in enumerate(resets):

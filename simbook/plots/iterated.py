@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from simbook.plots.style import COLOURS, nothing_yet
+from simbook.plots.style import COLOURS, WIDTH, nothing_yet
 
 # a colour for each data set; line and marker tell an undefended net from a robust one
 HUES = {"mnist": COLOURS[0], "fmnist": COLOURS[1], "cifar10": COLOURS[2], "digits": COLOURS[4]}
@@ -39,7 +39,7 @@ def saturation(frame: pd.DataFrame, *, title: str) -> Figure:
     """
     if frame.empty:
         return nothing_yet(title)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.3), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4), layout="constrained")
     left.axhspan(0.95, 1.05, color="0.5", alpha=0.15, lw=0)
     left.text(30, 0.93, "grey: within 5 % of 1", ha="right", va="top", size="small", color="0.35")
     draw(left, frame, "n", "rho", "rho_low", "rho_high")
@@ -63,7 +63,7 @@ def intermediate(frame: pd.DataFrame, turning: pd.DataFrame, *, title: str) -> F
     """
     if frame.empty:
         return nothing_yet(title)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4.2), layout="constrained")
     for n1 in sorted(frame.n1.unique()):
         right.axvline(n1, color="0.4", ls=":", lw=1.2, zorder=1)
     for axes in (left, right):
@@ -94,7 +94,7 @@ def by_step_size(frame: pd.DataFrame, turning: pd.DataFrame, *, title: str) -> F
     if frame.empty:
         return nothing_yet(title)
     names = {dataset: part.label.iloc[0].split(", ")[0] for dataset, part in frame.groupby("dataset", sort=False)}
-    size = {"figsize": (10, 1.1 + 2.7 * len(names)), "layout": "constrained"}
+    size = {"figsize": (WIDTH, 1.1 + 2.5 * len(names)), "layout": "constrained"}
     figure, grid = plt.subplots(len(names), 2, sharex="col", squeeze=False, **size)
     for (dataset, name), (left, right) in zip(names.items(), grid, strict=True):
         part = frame[frame.dataset == dataset]
@@ -110,7 +110,7 @@ def by_step_size(frame: pd.DataFrame, turning: pd.DataFrame, *, title: str) -> F
         right.yaxis.set_major_locator(FixedLocator([0.5, 1, 2, 5, 10, 20, 50, 100]))
         right.yaxis.set_minor_locator(NullLocator())
         right.yaxis.set_major_formatter("{x:g}")
-        right.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+        right.legend(loc="lower right", fontsize="x-small")
     grid[-1, 0].set(xlabel="iteration $i$")
     grid[-1, 1].set(xlabel=r"$i / n_1$: the share of $\epsilon$ allowed so far")
     figure.suptitle(title)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from simbook.plots.style import COLOURS, colour, nothing_yet
+from simbook.plots.style import COLOURS, WIDTH, colour, nothing_yet
 
 EXAMPLE = "trained on"
 ROBUST, CLEAN, REACH = COLOURS[0], COLOURS[1], "0.85"
@@ -32,7 +32,7 @@ def sawtooth(seen: pd.DataFrame, *, labels: dict[tuple[str, float], str]) -> Fig
     rows = [key for key in labels if key in there]
     if not rows:
         return nothing_yet("SIM-Adv, epoch by epoch")
-    size = (9, 0.9 + 2.15 * len(rows))
+    size = (WIDTH, 0.9 + 2 * len(rows))
     figure, grid = plt.subplots(len(rows), 2, figsize=size, sharex="row", sharey=True, squeeze=False)
     figure.set_layout_engine("constrained", h_pad=0.06, w_pad=0.05)
     for (dataset, lr), pair in zip(rows, grid, strict=True):
@@ -75,7 +75,7 @@ def over_perturbation(seen: pd.DataFrame, *, title: str) -> Figure:
     if seen.empty:
         return nothing_yet(title)
     names = list(seen.dataset.unique())
-    figure, grid = plt.subplots(1, len(names), figsize=(9 if len(names) > 1 else 7, 3.5), sharey=True, squeeze=False)
+    figure, grid = plt.subplots(1, len(names), figsize=(WIDTH, 3.4), sharey=True, squeeze=False)
     figure.set_layout_engine("constrained", w_pad=0.06)
     looks = {False: {"color": COLOURS[1], "marker": "s", "ls": "--"}, True: {"color": COLOURS[0], "marker": "o"}}
     for axes, name in zip(grid.flat, names, strict=True):
@@ -103,7 +103,7 @@ def by_n1(points: pd.DataFrame, *, title: str) -> Figure:
     if points.empty:
         return nothing_yet(title)
     names = list(points.dataset.unique())
-    figure, grid = plt.subplots(1, len(names), figsize=(9 if len(names) > 1 else 6, 3.6), squeeze=False)
+    figure, grid = plt.subplots(1, len(names), figsize=(WIDTH, 3.4), squeeze=False)
     figure.set_layout_engine("constrained", w_pad=0.06)
     for axes, name in zip(grid.flat, names, strict=True):
         part = points[points.dataset == name]
@@ -131,7 +131,7 @@ def search_space(places: pd.DataFrame, *, methods: list[str], n1: int) -> Figure
     """
     columns = 3
     rows = -(-len(methods) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(9, 3 * rows), sharex=True, sharey=True, squeeze=False)
+    figure, grid = plt.subplots(rows, columns, figsize=(WIDTH, 2.7 * rows), sharex=True, sharey=True, squeeze=False)
     figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.05)
     for letter, axes, method in zip("abcdefgh", grid.flat, methods, strict=False):
         drawn = _ball(axes, places[places.method == method], n1)
@@ -172,7 +172,7 @@ def surface(measured: pd.DataFrame, bounds: dict[str, pd.DataFrame]) -> Figure:
         measured: ``method, epoch, share`` (%), as :func:`simbook.tables.search_space.at_full` makes it.
         bounds: for each panel, a method, what :func:`simbook.tables.sim_adv.reach` says of it.
     """
-    figure, panels = plt.subplots(1, len(bounds), figsize=(9, 3.1), sharey=True, squeeze=False, layout="constrained")
+    figure, panels = plt.subplots(1, len(bounds), figsize=(WIDTH, 3), sharey=True, squeeze=False, layout="constrained")
     for axes, (method, bound) in zip(panels.flat, bounds.items(), strict=True):
         line = measured[measured.method == method]
         axes.fill_between(bound.epoch, bound.full, color=REACH, lw=0, step="mid", label="possible by arithmetic")

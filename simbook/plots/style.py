@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from simbook.tables.common import link_tables
 
+WIDTH = 8.0  # inches of every figure: on a page, its labels are as large as the text beside it
 # colours that stay apart for colour-blind readers and in print, one for each attack and policy
 COLOURS = sns.color_palette("colorblind")
 ATTACK_COLOURS = {
@@ -34,7 +35,7 @@ def colour(attack: str) -> tuple:
 
 def nothing_yet(title: str) -> Figure:
     """Draw a frame that says that there is nothing to draw."""
-    figure, axes = plt.subplots(figsize=(8, 1.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.2), layout="constrained")
     axes.set(xticks=[], yticks=[], title=title)
     axes.text(0.5, 0.5, "not run", ha="center", va="center", transform=axes.transAxes)
     return figure

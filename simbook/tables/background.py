@@ -211,10 +211,10 @@ def against_fgsm(frame: pd.DataFrame) -> pd.DataFrame:
 def pairs_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Return :func:`against_fgsm` of the rows of :func:`strength` under the names that a reader needs."""
     pairs = against_fgsm(frame)
-    shown = pairs[["net", "attack"]].assign(**{"epsilon times": pairs.share, "images": pairs.images})
-    shown["only this attack fools"], shown["only FGSM fools"] = pairs.only_attack, pairs.only_fgsm
-    shown["difference (points)"] = pairs.points.map("{:.1f}".format)
-    shown["95 % interval"] = [f"{low:.1f} to {high:.1f}" for low, high in zip(pairs.low, pairs.high, strict=True)]
+    shown = pairs[["net", "attack"]].assign(**{"epsilon times": pairs.share.map("{:g}".format)})
+    shown["only this fools"], shown["only FGSM fools"] = pairs.only_attack, pairs.only_fgsm
+    known = zip(pairs.points, pairs.low, pairs.high, strict=True)
+    shown["points apart"] = [f"{points:.1f} [{low:.1f}, {high:.1f}]" for points, low, high in known]
     shown["loss, of FGSM's"] = pairs.loss_ratio.map("{:.2f}".format)
     return shown.set_index(["net", "epsilon times", "attack"])
 

@@ -46,13 +46,9 @@ def numbers(panels: Panels) -> pd.DataFrame:
 
 def shown(panels: Panels) -> pd.DataFrame:
     """Return :func:`numbers` as text to read; ``not run`` where nothing is stored."""
-    heads = {"fooled": "examples misclassified", "missed": "targets misclassified", "separable": "separable"}
-    heads |= {
-        "mixed": "mixed",
-        "mixed_seen": "mixed in the figure",
-        "at_home": "examples at home",
-        "targets_at_home": "targets at home",
-    }
+    heads = {"fooled": "examples mistaken", "missed": "targets mistaken", "separable": "separable"}
+    heads |= {"mixed": "mixed", "mixed_seen": "mixed in the figure", "at_home": "examples at home"}
+    heads |= {"targets_at_home": "targets at home"}
     table = numbers(panels)[list(heads)].rename(columns=heads)
     return table.map(lambda value: NOT_RUN if pd.isna(value) else f"{value:.1f}")
 

@@ -1,0 +1,64 @@
+"""What the tables of all chapters share: a link that saves what is shown, in a notebook and nowhere else."""
+
+import base64
+import io
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+from IPython.core.interactiveshell import InteractiveShell
+
+from simbook.plots.style import style
+from simbook.tables import common
+
+
+def saved(html):
+    """The file behind a link: its name and its contents."""
+    name, data = re.search(r'download="([^"]+)" href="data:text/csv;base64,([^"]+)"', html).groups()
+    return name, base64.b64decode(data).decode()
+
+
+def cells(html):
+    """The cells of a table, a list a row, its heads first."""
+    table = ElementTree.fromstring(html[: html.index("</table>") + len("</table>")])
+    return [[cell.text or "" for cell in row] for row in table.iter("tr")]
+
+
+def test_a_figure_s_data_come_back_from_their_link():
+    frame = pd.DataFrame({"x": [0.125, np.nan], "kind": ["a, b", "ε"]})
+    name, text = saved(common.download(frame, "figure").data)
+    assert name == "figure.csv"
+    pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(text)), frame)
+
+
+def test_a_table_is_shown_whole_and_saved_with_all_its_labels():
+    long = "a sentence of more than fifty letters, which pandas would cut off at the end"
+    rows = [("a", "p"), ("a", "q"), ("b", "q"), ("b", "q")]
+    table = pd.DataFrame({"said": [long, "x", "y", "z"]}, index=pd.MultiIndex.from_tuples(rows, names=["claim", "net"]))
+    html = common.linked(table)
+    # a label that is the row above's is left out, but for the last, which tells rows apart
+    rows = [["a", "p", long], ["", "q", "x"], ["b", "q", "y"], ["", "q", "z"]]
+    assert cells(html) == [["claim", "net", "said"], *rows]
+    name, text = saved(html)
+    assert re.fullmatch(r"table-[0-9a-f]{6}\.csv", name)
+    pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(text), index_col=[0, 1]), table)
+    assert saved(common.linked(table.replace("x", "w")))[0] != name
+
+
+def test_tables_without_labels_and_without_rows():
+    assert cells(common.linked(pd.DataFrame({"x": [1, 2]}))) == [["x"], ["1"], ["2"]]
+    assert cells(common.linked(pd.DataFrame({"card": ["one"]}, index=["runs"]))) == [["", "card"], ["runs", "one"]]
+    assert cells(common.linked(pd.DataFrame({"net": [], "x": []}).set_index("net"))) == [["net", "x"]]
+
+
+def test_the_style_puts_the_link_under_every_table_of_a_notebook(monkeypatch):
+    shell = InteractiveShell()
+    monkeypatch.setattr(common, "get_ipython", lambda: shell)
+    style()
+    table = pd.DataFrame({"x": [1]})
+    shown, _ = shell.display_formatter.format(table)
+    assert shown["text/html"] == common.linked(table)
+    assert shown["text/plain"] == repr(table)
+    monkeypatch.setattr(common, "get_ipython", lambda: None)
+    style()  # outside a notebook there is nothing to do
