@@ -11,7 +11,7 @@ from bench import stats
 from bench.nets import book_net, frozen
 from bench.subjects import EPSILON, dataset_here
 from bench.timing import in_turn, seconds
-from simadv import adversaries
+from simadv import attacks
 from simadv.attacks import cross_entropy, input_gradient
 from simadv.learners import autocast
 from simadv.runs import load_data, passes_per_image, pick_device, trainer_of
@@ -90,8 +90,8 @@ def shares(trainer: Trainer, *, rounds: int) -> dict[str, float]:
     def backward(loss: Tensor, *, inner: Callable = Tensor.backward) -> None:
         Clocked(inner, clock, "passes")(loss)
 
-    gradient = Clocked(adversaries.input_gradient, clock, "passes")
-    with mock.patch.object(adversaries, "input_gradient", gradient), mock.patch.object(Tensor, "backward", backward):
+    gradient = Clocked(attacks.input_gradient, clock, "passes")
+    with mock.patch.object(attacks, "input_gradient", gradient), mock.patch.object(Tensor, "backward", backward):
         for number in range(rounds + 1):
             clock.update(passes=0.0, optimizer=0.0)
             whole = epoch(trainer)

@@ -7,11 +7,14 @@ image) and which tensors must be kept to resume (``state``; they are loaded in p
 ``inverse_into(stored, x)``, as :class:`simadv.data.PadCropFlip` does.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from simadv.attacks import Attack, advance, input_gradient, predict, random_start
+from simadv.attacks import Attack, predict, random_start
 from simadv.checks import one_of
+from simadv.graphs import Replayed
 
 RESETS = ("cycle", "staggered", "never", "random")
 
@@ -33,12 +36,12 @@ class Attacker:
     """Fresh examples by an attack in every epoch: FGSM-Adv, R+FGSM-Adv, BIM-Adv, Madry-Adv (section 2.2)."""
 
     def __init__(self, attack: Attack) -> None:
-        self.attack = attack
+        self.attack, self.climb = attack, Replayed(attack.climb)
         self.passes = attack.passes
 
     def __call__(self, model, x_hat, y, index, *, epoch, view, generator) -> Tensor:
         """Return the attack's examples of ``x_hat``."""
-        return self.attack(model, x_hat, y, generator=generator)
+        return self.attack(model, x_hat, y, generator=generator, climb=self.climb)
 
     def state(self) -> dict[str, Tensor]:
         """Return nothing to keep: examples are made afresh."""
@@ -107,7 +110,8 @@ class SIM:
         self.attack = Attack(kind="BIM", epsilon=epsilon, n1=n1, n2=n2, labels=labels, projection=projection, mode=mode)
         self.reset = one_of("reset", reset, RESETS)
         self.passes = (1 + (labels == "predicted"), 1)
-        self.x = x
+        # one step is BIM's own
+        self.x, self.step = x, Replayed(replace(self.attack, n2=1).climb)
         self.carried = Carried(x, moves=() if reset == "random" else (epsilon, epsilon / n1))
         phases = torch.randint(n2, (len(x),), generator=torch.Generator().manual_seed(seed))
         self.phase = phases.to(x.device) if reset == "staggered" else torch.zeros_like(phases, device=x.device)
@@ -129,10 +133,7 @@ class SIM:
         start = torch.where(again, fresh, self.carried.read(index))
         x_tilde = view.forward(start)
         target = predict(model, x_hat) if settings.labels == "predicted" else y
-        gradient = input_gradient(model, x_tilde, target, mode=settings.mode)
-        x_tilde = advance(
-            x_tilde, x_hat, gradient, epsilon=settings.epsilon, n1=settings.n1, projection=settings.projection
-        )
+        x_tilde = self.step(model, x_hat, target, x_tilde)
         self.carried.write(index, view.inverse_into(start, x_tilde))
         return x_tilde
 

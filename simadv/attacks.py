@@ -214,14 +214,15 @@ class Attack:
         return f"{self.kind}{steps}" + (f"x{self.restarts}" if self.restarts > 1 else "")
 
     def __call__(
-        self, model: nn.Module, x_hat: Tensor, y: Tensor, *, generator: torch.Generator | None = None
+        self, model: nn.Module, x_hat: Tensor, y: Tensor, *, generator: torch.Generator | None = None, climb=None
     ) -> Tensor:
-        """Return adversarial examples of ``x_hat``, same shape."""
+        """Return adversarial examples of ``x_hat``, same shape; ``climb`` does the work of :meth:`climb`."""
+        climb = climb or self.climb
         target = predict(model, x_hat) if self.labels == "predicted" else y
-        best = self.climb(model, x_hat, target, self.start(x_hat, generator))
+        best = climb(model, x_hat, target, self.start(x_hat, generator))
         for _ in range(self.restarts - 1):
             standing = (predict(model, best) == y)[:, None, None, None]
-            best = torch.where(standing, self.climb(model, x_hat, target, self.start(x_hat, generator)), best)
+            best = torch.where(standing, climb(model, x_hat, target, self.start(x_hat, generator)), best)
         return best
 
     def start(self, x_hat: Tensor, generator: torch.Generator | None) -> Tensor:

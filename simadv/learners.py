@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from simadv.attacks import cross_entropy
 from simadv.checks import number, whole
+from simadv.graphs import Replayed
 
 
 class Adversarial:
@@ -20,6 +21,9 @@ class Adversarial:
     def __init__(self, model: nn.Module, optimizer, adversary, objective, precision: str) -> None:
         self.model, self.optimizer, self.precision = model, optimizer, precision
         self.adversary, self.objective = adversary, objective
+        # a graph holds an update only if all that the optimizer changes is on the device, as SGD has it
+        kept = [group.get("capturable", isinstance(optimizer, torch.optim.SGD)) for group in optimizer.param_groups]
+        self.update = Replayed(self._update) if all(kept) else self._update
         forward, backward = adversary.passes
         halves = 2 if forward else 1
         self.passes = (forward + halves, backward + halves)
@@ -29,7 +33,12 @@ class Adversarial:
         self.model.train()
         with autocast(x_hat.device, self.precision):
             x_tilde = self.adversary(self.model, x_hat, y, index, epoch=epoch, view=view, generator=generator)
-            loss = self.objective(self.model, x_hat, x_tilde, y)
+        # rates are numbers inside a graph: another rate, another graph
+        return self.update(self.model, x_hat, x_tilde, y, *(group["lr"] for group in self.optimizer.param_groups))
+
+    def _update(self, model: nn.Module, x_hat: Tensor, x_tilde: Tensor | None, y: Tensor, *rates: float) -> Tensor:
+        with autocast(x_hat.device, self.precision):
+            loss = self.objective(model, x_hat, x_tilde, y)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -76,4 +85,6 @@ class FreeReplay:
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return the context of a step: bf16 where asked, else whatever the model's own type is."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    # a graph must cast the weights of the moment: it may neither find nor leave casts in a cache
+    cached = device.type == "cpu"
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=cached)

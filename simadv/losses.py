@@ -58,7 +58,8 @@ def sda(logits: Tensor, y: Tensor, centers: Tensor) -> Tensor:
 
     Chapter: :doc:`03_atda`.
     """
-    distance = torch.cdist(logits, centers, p=1)
+    # a copy: the backward pass needs these centres when they have moved
+    distance = torch.cdist(logits, centers.clone(), p=1)
     own = distance.gather(1, y[:, None])
     # the term of the own centre is softplus(0) = ln 2, and does not belong to the sum
     terms = F.softplus(own - distance).scatter(1, y[:, None], 0)
@@ -81,10 +82,10 @@ class Centers(nn.Module):
 
         Chapter: :doc:`03_atda`.
         """
-        members = F.one_hot(y, len(self.phi)).to(logits.dtype)
+        # one_hot would look at the labels on the CPU
+        members = (y[:, None] == torch.arange(len(self.phi), device=y.device)).to(logits.dtype)
         count = members.sum(0)[:, None]
-        # a new tensor: the loss of this batch still needs the old one for its backward pass
-        self.phi = self.phi - self.beta * (count * self.phi - members.T @ logits) / (1 + count)
+        self.phi.sub_(self.beta * (count * self.phi - members.T @ logits) / (1 + count))
 
 
 class CrossEntropy:

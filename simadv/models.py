@@ -23,6 +23,8 @@ class Net(nn.Module):
         head: (B, width) -> (B, classes) logits.
     """
 
+    replayable = True  # what it does depends on shapes alone, see :mod:`simadv.graphs`
+
     def __init__(self, body: nn.Module, head: nn.Linear) -> None:
         super().__init__()
         self.body = body

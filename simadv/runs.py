@@ -85,7 +85,8 @@ def trainer_of(spec: RunSpec, device: torch.device) -> Trainer:
     x, y = dataset.x_train[: spec.images], dataset.y_train[: spec.images]
     model = build_model(spec).to(device)
     if spec.optimizer == "adam":
-        optimizer = torch.optim.Adam(model.parameters(), spec.lr, weight_decay=spec.weight_decay, fused=True)
+        options = {"fused": True, "capturable": device.type == "cuda"}
+        optimizer = torch.optim.Adam(model.parameters(), spec.lr, weight_decay=spec.weight_decay, **options)
     else:
         optimizer = torch.optim.SGD(model.parameters(), spec.lr, momentum=0.9, weight_decay=spec.weight_decay)
     monitor = None

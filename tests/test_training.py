@@ -12,8 +12,9 @@ import pytest
 import torch
 from reference import images, naive_attack, naive_cross_entropy, tiny_net
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from simadv import models, runs
+from simadv import models, runs, specs
 from simadv.adversaries import SIM, Attacker, NoAdversary
 from simadv.attacks import Attack
 from simadv.checks import InputError
@@ -106,12 +107,14 @@ def test_free_replay_is_algorithm_1():
 
 
 class Meter:
-    """Counts what happens to a net, image by image, and how often its weights get a gradient."""
+    """Counts what happens to a net, image by image, and how often each of its weights gets a gradient."""
 
     def __init__(self, net):
         self.forward = self.backward = self.weight_gradients = 0
+        self.weights = len(list(net.parameters()))
         net.register_forward_hook(self._count)
-        next(net.parameters()).register_hook(self._weights)
+        for parameter in net.parameters():
+            parameter.register_hook(self._weights)
 
     def _count(self, module, inputs, output):
         self.forward += len(output)
@@ -136,9 +139,16 @@ METHODS = {
     "free": ({"m": 4, "epochs": 8}, (4, 4)),
     "sim": ({"n1": 2, "n2": 2}, (3, 3)),
 }
-PREDICTED = {"fgsm": (4, 3), "bim": (6, 5), "sim": (4, 3)}
+# the prediction on the clean batch is one forward more; Vanilla and Free-Adv have no labels to choose
+PREDICTED = {name: (forward + 1, backward) for name, (_, (forward, backward)) in METHODS.items()}
 CASES = [(name, settings, cost) for name, (settings, cost) in METHODS.items()]
-CASES += [(name, METHODS[name][0] | {"labels": "predicted"}, cost) for name, cost in PREDICTED.items()]
+CASES += [
+    (name, METHODS[name][0] | {"labels": "predicted"}, cost)
+    for name, cost in PREDICTED.items()
+    if name not in ("vanilla", "free")
+]
+CASES += [("sim", METHODS["sim"][0] | {"reset": reset}, (3, 3)) for reset in ("staggered", "never", "random")]
+CASES += [("bim", METHODS["bim"][0] | {"mode": "train"}, (5, 5))]
 
 
 def small_spec(method, **settings):
@@ -164,10 +174,55 @@ def test_passes_are_those_that_the_net_sees(method, settings, expected, monitor)
     assert meter.forward == progress.forward + progress.monitor_forward
     assert meter.backward == progress.backward + progress.monitor_backward
     assert runs.passes(spec) == (progress.forward, progress.backward), "what the plan says is not what happens"
+    assert runs.passes_per_image(spec)[:2] == expected
     updates = (spec.m or 1) * 3 * spec.passes_over_data
-    assert meter.weight_gradients == updates, "an attack computed gradients of the weights"
+    assert meter.weight_gradients == updates * meter.weights, "an attack computed gradients of the weights"
     assert progress.seconds > 0
     assert (progress.monitor_seconds > 0) == (monitor is not None)
+
+
+def test_every_method_is_metered():
+    assert METHODS.keys() == specs.METHODS.keys()
+
+
+class WeightWork(TorchDispatchMode):
+    """Counts the backward operations that are asked for a gradient of a convolution's or a linear layer's weight."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.shapes = {p.shape for p in net.parameters() if p.ndim > 1}
+        self.made = self.masked = 0
+
+    def __torch_dispatch__(self, function, types, values=(), options=None):
+        result = function(*values, **(options or {}))
+        if function.overloadpacket.__name__ == "convolution_backward":
+            self.made += values[-1][1] or values[-1][2]
+            self.masked += 1
+        elif function.overloadpacket.__name__ == "mm":
+            self.made += result.shape in self.shapes or result.T.shape in self.shapes
+        return result
+
+
+@pytest.mark.parametrize("attack", ["FGSM", "R+FGSM", "BIM(2,3)", "Madry(2,3)x2"])
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_an_attack_works_for_the_input_alone(attack, mode):
+    """Not one operation computes a gradient of weights, though they ask for one; an update's are seen."""
+    net = tiny_net(0)
+    x, y = images(0, 5)
+    attack = Attack.parse(attack, epsilon=0.1, mode=mode)
+    assert all(parameter.requires_grad for parameter in net.parameters())
+    meter = Meter(net)
+    with WeightWork(net) as work:
+        attack(net, x, y, generator=generator_for(0, device=CPU))
+    convolutions = 2 * attack.passes[1]
+    assert (work.made, work.masked) == (0, convolutions)
+    assert (meter.forward, meter.backward) == tuple(5 * count for count in attack.passes)
+    assert meter.weight_gradients == 0
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in net.parameters())
+    with WeightWork(net) as work:
+        naive_cross_entropy(net(x), y).backward()
+    assert work.made == 3, "the test does not see what it looks for"
+    assert meter.weight_gradients == meter.weights
 
 
 @pytest.mark.parametrize(
