@@ -5,9 +5,12 @@ attacker inside our training loop, on a LeNet-5 of stock layers; it runs in eith
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
+from unittest import mock
 
 import torch
 
@@ -19,25 +22,26 @@ from bench.peers import ATTACKERS
 from bench.subjects import EPSILON
 from bench.timing import seconds
 from bench.workers import ROOT
+from simadv import graphs, runs
 from simadv.checks import InputError
+from simadv.data import Dataset
 from simadv.learners import Adversarial
 from simadv.losses import CrossEntropy
-from simadv.runs import learner_of
 from simadv.specs import run_spec
 from simadv.training import Trainer
 
-# name: data set, net, method, images, goal in seconds an epoch
+# name: data set, method, images, goal in seconds an epoch
 GOALS = {
-    "LeNet-5, Vanilla": ("mnist", "lenet", "vanilla", 60_000, None),
-    "LeNet-5, SIM(10,20)-Adv": ("mnist", "lenet", "sim", 60_000, None),
-    "LeNet-5, BIM(10,30)-Adv": ("mnist", "lenet", "bim", 60_000, 1.0),
-    "ResNet-20, SIM-Adv": ("cifar10", "resnet20", "sim", 50_000, 2.0),
+    "LeNet-5, Vanilla": ("mnist", "vanilla", 60_000, None),
+    "LeNet-5, SIM(10,20)-Adv": ("mnist", "sim", 60_000, None),
+    "LeNet-5, BIM(10,30)-Adv": ("mnist", "bim", 60_000, 1.0),
+    "ResNet-20, SIM(10,20)-Adv": ("cifar10", "sim", 50_000, 2.0),
 }
 BATCH = 128
 
 
 def measure(*, rounds: int, threads: int, quick: bool) -> dict:
-    """Return seconds per epoch beside the goals, the same epoch by others, and the floors.
+    """Return seconds per epoch beside the goals, the same epochs not recorded and by others, bits, and the floors.
 
     Raises:
         InputError: there is no CUDA device, or no environment of the peers.
@@ -46,30 +50,51 @@ def measure(*, rounds: int, threads: int, quick: bool) -> dict:
         raise InputError("no CUDA device is here; the GPU part needs one")
     if not PEER_PYTHON.exists():
         raise InputError("the environment of the peers, .venv-bench, is not there; make bench sets it up")
-    device = torch.device("cuda")
-    rows = []
-    for name, (*what, images, goal) in GOALS.items():
-        count = 256 if quick else images
-        taken = stats.summary(epochs(engine(*what, count, device), rounds, device))
-        rows.append({"epoch": name, "images": count, "goal_seconds": goal} | taken)
-    ours = next(row["median"] for row in rows if row["goal_seconds"] == 1.0)
-    for attacker in ("loop", "torchattacks"):
-        count = 256 if quick else 60_000
-        taken = stats.summary(child(attacker, "cuda", count, rounds))
-        rows.append({"epoch": f"LeNet-5, BIM(10,30)-Adv by {attacker}", "images": count, "goal_seconds": None} | taken)
-        rows[-1]["over_ours"] = taken["median"] / ours
-    return {"batch": BATCH, "rows": rows} | {
-        "floors": measure_floors(rounds=rounds, threads=threads, quick=quick, device=device)
-    }
+    device, rows = torch.device("cuda"), []
+
+    def row(name: str, images: int, taken: list[float], goal: float | None = None, over: dict | None = None) -> dict:
+        found = {"epoch": name, "images": images, "goal_seconds": goal} | stats.summary(taken)
+        rows.append(found | ({"over_ours": found["median"] / over["median"]} if over else {}))
+        return rows[-1]
+
+    for name, (dataset, method, images, goal) in GOALS.items():
+        count = 512 if quick else images
+        ours = row(name, count, epochs(engine(dataset, method, count, device), rounds, device), goal)
+        if goal is None:
+            continue
+        ours["same_bits"] = same_bits(dataset, method, 1_000, device)
+        with unrecorded():
+            eager = epochs(engine(dataset, method, count, device), rounds, device)
+        row(f"{name}, not recorded", count, eager, over=ours)
+        for attacker in ("loop", "torchattacks") if method == "bim" else ():
+            row(f"{name} by {attacker}", count, child(attacker, "cuda", count, rounds), over=ours)
+    floors = measure_floors(rounds=rounds, threads=threads, quick=quick, device=device)
+    return {"batch": BATCH, "rows": rows, "floors": floors}
 
 
-def engine(dataset: str, net: str, method: str, images: int, device: torch.device) -> Trainer:
-    """Return a trainer of the book's own method and net."""
-    spec = run_spec(dataset, method, precision="bf16", batch_size=BATCH)
-    x, y = made_up(net, images, device)
-    model = book_net(net).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), 1e-4, fused=True)
-    return Trainer(learner_of(spec, model, optimizer, x), x, y, epochs=1, batch_size=BATCH, seed=0)
+def engine(dataset: str, method: str, images: int, device: torch.device, batch: int = BATCH) -> Trainer:
+    """Return the trainer of a run as the book makes it, on images by chance."""
+    spec = run_spec(dataset, method, precision="bf16", batch_size=batch, monitor=None, images=images)
+    x, y = made_up(spec.model, images, device)
+    with mock.patch.object(runs, "load_data", lambda name, device: Dataset(name, x, y, x, y)):
+        return runs.trainer_of(spec, device)
+
+
+def unrecorded():
+    """Return the context in which every step is launched operation by operation."""
+    return mock.patch.object(graphs, "WARM_UP", math.inf)
+
+
+def same_bits(dataset: str, method: str, images: int, device: torch.device, batch: int = BATCH) -> bool:
+    """Return whether two epochs from records end in the same bits as two that are launched as they are."""
+    ends = []
+    for context in (nullcontext(), unrecorded()):
+        trainer = engine(dataset, method, images, device, batch)
+        trainer.epochs = 2
+        with context, torch.backends.cudnn.flags(enabled=True, deterministic=True):
+            trainer.run()
+        ends.append(trainer.tensors())
+    return all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
 
 
 def made_up(net: str, images: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -102,5 +102,7 @@ def gpu(part: dict) -> list[str]:
     for row in part["rows"]:
         goal = "" if row["goal_seconds"] is None else f"{row['goal_seconds']:.1f}"
         over = f"  {row['over_ours']:.2f} times ours" if "over_ours" in row else ""
+        if "same_bits" in row:
+            over = f"  {'the same' if row['same_bits'] else 'OTHER'} bits as not recorded"
         lines.append(f"{row['epoch']:42}{row['median']:9.3f}{row['spread']:8.0%}{goal:>7}{over}")
     return lines + floors(part["floors"])

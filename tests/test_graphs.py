@@ -1,6 +1,8 @@
 """What a CUDA graph records and replays, on the CPU: a tape of operations that lie where they lay when recorded."""
 
+import sys
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,14 +10,18 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from simadv import graphs
-from simadv.adversaries import Attacker
-from simadv.attacks import Attack
-from simadv.learners import autocast
-from simadv.models import build
-from simadv.runs import trainer_of
-from simadv.specs import METHODS, run_spec
-from simadv.training import fit
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # the benchmark is no part of the package
+
+from bench import gpu  # noqa: E402
+from simadv import graphs  # noqa: E402
+from simadv.adversaries import Attacker  # noqa: E402
+from simadv.attacks import Attack  # noqa: E402
+from simadv.learners import autocast  # noqa: E402
+from simadv.models import build  # noqa: E402
+from simadv.runs import trainer_of  # noqa: E402
+from simadv.specs import METHODS, run_spec  # noqa: E402
+from simadv.training import fit  # noqa: E402
 
 CPU = torch.device("cpu")
 # a GPU would have to be asked: what depends on a value, and what is as long as the number of hits
@@ -225,3 +231,13 @@ def test_casts_are_kept_on_the_cpu_alone():
         assert torch.is_autocast_cache_enabled()
     with autocast(SimpleNamespace(type="cuda"), "float32"):
         assert not torch.is_autocast_cache_enabled()
+
+
+def test_the_benchmark_compares_recorded_bits_with_plain_ones(tapes, monkeypatch):
+    monkeypatch.setattr("simadv.runs.torch.optim.Adam", GpuAdam)
+    monkeypatch.setattr("simadv.learners.autocast", uncached)
+    assert gpu.same_bits("mnist", "sim", 40, CPU, batch=8)
+    assert len(tapes) == 2, "the attack and the update, recorded by one of the two"
+    assert tapes[0].replays == 7
+    monkeypatch.setattr(Tape, "undo", lambda tape: None)  # one step is now made twice
+    assert not gpu.same_bits("mnist", "sim", 40, CPU, batch=8)
