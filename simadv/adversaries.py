@@ -68,7 +68,7 @@ class Carried:
 
     def read(self, index: Tensor) -> Tensor:
         """Return the carried examples of the images ``index``, float32 in [0, 1]."""
-        return self.values[index].float().add_(self.middle).div_(self.levels)
+        return self.values.index_select(0, index).float().add_(self.middle).div_(self.levels)
 
     def write(self, index: Tensor, x: Tensor) -> None:
         """Carry ``x`` for the images ``index``."""
@@ -126,11 +126,12 @@ class SIM:
     def __call__(self, model, x_hat, y, index, *, epoch, view, generator) -> Tensor:
         """Take one step from each carried example, keep the outcome, and return it."""
         settings = self.attack
-        fresh = self.x[index]
-        if self.reset == "random" and epoch > 0:
-            fresh = random_start(fresh, epsilon=settings.epsilon, generator=generator)
-        again = self.restarts(index, epoch)[:, None, None, None]
-        start = torch.where(again, fresh, self.carried.read(index))
+        start = self.carried.read(index).to(x_hat.dtype)
+        if self.reset == "staggered" or epoch % settings.n2 == 0:  # else no image starts again
+            fresh = self.x.index_select(0, index)
+            if self.reset == "random" and epoch > 0:
+                fresh = random_start(fresh, epsilon=settings.epsilon, generator=generator)
+            start = torch.where(self.restarts(index, epoch)[:, None, None, None], fresh, start)
         x_tilde = view.forward(start)
         target = predict(model, x_hat) if settings.labels == "predicted" else y
         x_tilde = self.step(model, x_hat, target, x_tilde)

@@ -73,15 +73,15 @@ def advance(x_tilde: Tensor, x_hat: Tensor, gradient: Tensor, *, epsilon: float,
     *step* to :math:`[-\epsilon, \epsilon]`, as Eq. 3 is printed: with n2 > n1 the sum of the steps leaves the
     ball. Both keep pixels in [0, 1].
     """
-    delta = (epsilon / n1) * gradient.sign()
     if projection == "literal":
+        delta = (epsilon / n1) * gradient.sign()
         return (x_tilde + delta.clamp_(-epsilon, epsilon)).clamp_(0, 1)
-    return project(x_tilde + delta, x_hat, epsilon=epsilon)
+    return project(torch.add(x_tilde, gradient.sign(), alpha=epsilon / n1), x_hat, epsilon=epsilon)
 
 
 def project(x: Tensor, x_hat: Tensor, *, epsilon: float) -> Tensor:
     r"""Return the point of :math:`\{z : \|z - \hat x\|_\infty \le \epsilon,\ z \in [0, 1]\}` nearest to ``x``."""
-    return torch.min(torch.max(x, x_hat - epsilon), x_hat + epsilon).clamp_(0, 1)
+    return x.clamp(x_hat - epsilon, x_hat + epsilon).clamp_(0, 1)
 
 
 def random_start(x_hat: Tensor, *, epsilon: float, generator: torch.Generator | None) -> Tensor:

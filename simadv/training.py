@@ -179,7 +179,7 @@ class Trainer:
         index = self._order[progress.step]
         generator = generator_for(self.seed, progress.epoch, progress.step + 1, device=device)
         view = self.augment((len(index), *self.x.shape[1:]), generator)
-        x_hat = view.forward(self.x[index])
+        x_hat = view.forward(self.x.index_select(0, index))  # on the CPU three times as fast as x[index]
         loss = self.learner(x_hat, self.y[index], index, epoch=progress.epoch, view=view, generator=generator)
         self.loss_sum += loss * len(index)
         progress.step += 1
