@@ -17,14 +17,13 @@ import torch
 from bench import stats
 from bench.attacks import PEER_PYTHON
 from bench.floors import measure as measure_floors
-from bench.nets import IMAGE_SHAPES, book_net, plain_lenet
+from bench.nets import book_net, plain_lenet
 from bench.peers import ATTACKERS
-from bench.subjects import EPSILON
+from bench.subjects import EPSILON, by_chance, made_up
 from bench.timing import seconds
 from bench.workers import ROOT
-from simadv import graphs, runs
+from simadv import graphs
 from simadv.checks import InputError
-from simadv.data import Dataset
 from simadv.learners import Adversarial
 from simadv.losses import CrossEntropy
 from simadv.specs import run_spec
@@ -75,9 +74,7 @@ def measure(*, rounds: int, threads: int, quick: bool) -> dict:
 def engine(dataset: str, method: str, images: int, device: torch.device, batch: int = BATCH) -> Trainer:
     """Return the trainer of a run as the book makes it, on images by chance."""
     spec = run_spec(dataset, method, precision="bf16", batch_size=batch, monitor=None, images=images)
-    x, y = made_up(spec.model, images, device)
-    with mock.patch.object(runs, "load_data", lambda name, device: Dataset(name, x, y, x, y)):
-        return runs.trainer_of(spec, device)
+    return by_chance(spec, device)
 
 
 def unrecorded():
@@ -95,13 +92,6 @@ def same_bits(dataset: str, method: str, images: int, device: torch.device, batc
             trainer.run()
         ends.append(trainer.tensors())
     return all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
-
-
-def made_up(net: str, images: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return images and labels by chance, on the device."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.rand(images, *IMAGE_SHAPES[net], generator=generator)
-    return x.to(device), torch.randint(10, (images,), generator=generator).to(device)
 
 
 def epochs(trainer: Trainer, rounds: int, device: torch.device) -> list[float]:

@@ -60,14 +60,16 @@ def attacks(part: dict) -> list[str]:
 
 def training(part: dict) -> list[str]:
     """Return the lines of item 3."""
-    lines = [f"{part['settings']['images']} images of {part['images']}, batches of {part['settings']['batch_size']}"]
-    lines.append(f"{'':22}{'s/epoch':>9}{'spread':>8}{'/Vanilla':>10}{'passes say':>12}")
-    for row in part["rows"]:
-        times = f"{row['over_vanilla']:10.2f}{row['predicted']:12.2f}"
-        lines.append(f"{row['method']:22}{row['median']:9.3f}{row['spread']:8.0%}{times}")
+    lines = []
+    for net, found in (("LeNet-5", part), ("ResNet-20", part["resnet20"])):
+        lines.append(f"{net}: {found['settings']['images']} images an epoch")
+        lines.append(f"{'':22}{'batch':>6}{'s/epoch':>9}{'spread':>8}{'/Vanilla':>10}{'passes say':>12}")
+        for row in found["rows"]:
+            times = f"{row['over_vanilla']:10.2f}{row['predicted']:12.2f}"
+            lines.append(f"{row['method']:22}{row['batch']:6}{row['median']:9.3f}{row['spread']:8.0%}{times}")
     step, first = part["sim_step"], part["first_layer"]
     parts = ", ".join(f"{name} {value:.1f} %" for name, value in step.items())
-    lines.append(f"a SIM epoch: {parts}")
+    lines.append(f"a SIM epoch of LeNet-5: {parts}")
     return [*lines, f"the first layer's backward to the image makes a pass {first['dearer_percent']:.0f} % dearer"]
 
 

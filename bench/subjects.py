@@ -1,15 +1,19 @@
-"""What is attacked and trained: images, labels and a trained LeNet-5 of the published store."""
+"""What is attacked and trained: images, labels and a trained LeNet-5 of the published store, or images by chance."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch import Tensor
 
-from simadv import data
+from bench.nets import IMAGE_SHAPES
+from simadv import data, runs
 from simadv.checks import InputError
+from simadv.specs import RunSpec
 from simadv.store import PUBLISHED, Store
+from simadv.training import Trainer
 
 NET = "mnist/sim-10-20-staggered-"
 EPSILON = 0.3
@@ -47,3 +51,17 @@ def subject(images: int) -> Subject:
     if found.name == "digits":
         x, y = torch.cat([x, found.x_train]), torch.cat([y, found.y_train])
     return Subject(found.name, run, store.model(run).state_dict(), x[:images], y[:images])
+
+
+def made_up(net: str, images: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return images and labels by chance, on the device."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(images, *IMAGE_SHAPES[net], generator=generator)
+    return x.to(device), torch.randint(10, (images,), generator=generator).to(device)
+
+
+def by_chance(spec: RunSpec, device: torch.device) -> Trainer:
+    """Return the trainer of a run, as the book makes it, on images by chance: what they show changes no time."""
+    x, y = made_up(spec.model, spec.images, device)
+    with mock.patch.object(runs, "load_data", lambda name, device: data.Dataset(name, x, y, x, y)):
+        return runs.trainer_of(spec, device)

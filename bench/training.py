@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bench import stats
 from bench.nets import book_net, frozen
-from bench.subjects import EPSILON, dataset_here
+from bench.subjects import EPSILON, by_chance, dataset_here
 from bench.timing import in_turn, seconds
 from simadv import attacks
 from simadv.attacks import cross_entropy, input_gradient
@@ -19,6 +19,8 @@ from simadv.specs import RunSpec, run_spec
 from simadv.training import Trainer, steady_allocator
 
 METHODS = ("vanilla", "fgsm", "rfgsm", "atda", "free", "sim", "bim", "madry")
+# of CIFAR-10's net only what Table 5 of the paper compares: a batch of it takes as long as thirty of LeNet-5's
+OF_RESNET = ("vanilla", "free", "atda", "sim", "bim")
 
 
 def measure(*, rounds: int, threads: int, quick: bool) -> dict:
@@ -29,21 +31,28 @@ def measure(*, rounds: int, threads: int, quick: bool) -> dict:
     dataset = dataset_here()
     if dataset == "digits":
         settings["images"] = min(settings["images"], 1_437)
-    specs = {name: run_spec(dataset, name, epsilon=EPSILON, **settings) for name in METHODS}
     device = pick_device("cpu")
+    specs = {name: run_spec(dataset, name, epsilon=EPSILON, **settings) for name in METHODS}
     trainers = {name: trainer_of(spec, device) for name, spec in specs.items()}
-    taken = in_turn(
-        {name: (lambda name=name: epoch(trainers[name])) for name in METHODS}, rounds=rounds, label="epochs"
-    )
-    for name, spec in specs.items():  # a replay of Free-Adv is one epoch of the paper's count
-        taken[name] = [value / (spec.m or 1) for value in taken[name]]
+    few = {"images": 64 if quick else 256, "monitor": None, "precision": "bf16"}
+    few_specs = {name: run_spec("cifar10", name, **few) for name in OF_RESNET}
+    few_trainers = {name: by_chance(spec, device) for name, spec in few_specs.items()}
     x, y = load_data(dataset, device).x_train[:128], load_data(dataset, device).y_train[:128]
     return (
-        {"images": dataset, "settings": settings}
-        | {"rows": [row(name, specs[name], taken) for name in METHODS]}
+        {"images": dataset, "settings": settings, "rows": rows(specs, trainers, rounds=rounds)}
+        | {"resnet20": {"settings": few, "rows": rows(few_specs, few_trainers, rounds=max(1, rounds // 2))}}
         | {"sim_step": shares(trainer_of(specs["sim"], device), rounds=rounds)}
         | {"first_layer": first_layer(book_net("lenet"), x, y, rounds=5 * rounds)}
     )
+
+
+def rows(specs: dict[str, RunSpec], trainers: dict[str, Trainer], *, rounds: int) -> list[dict]:
+    """Time an epoch of each trainer in turn; return a row a method."""
+    clocks = {name: (lambda name=name: epoch(trainers[name])) for name in specs}
+    taken = in_turn(clocks, rounds=rounds, label="epochs")
+    for name, spec in specs.items():  # a replay of Free-Adv is one epoch of the paper's count
+        taken[name] = [value / (spec.m or 1) for value in taken[name]]
+    return [row(name, spec, taken) for name, spec in specs.items()]
 
 
 def epoch(trainer: Trainer) -> float:
@@ -58,7 +67,7 @@ def row(name: str, spec: RunSpec, taken: dict[str, list[float]]) -> dict:
     """Return a method's seconds per epoch, its ratio to Vanilla's, and the ratio that the passes predict."""
     predicted = stats.units(*passes_per_image(spec)) / (spec.m or 1) / stats.units(1, 1, 1)
     settings = f"({spec.n1:g},{spec.n2})" if spec.n1 else (f"({spec.m}), a replay" if spec.m else "")
-    found = {"method": name + settings} | stats.summary(taken[name])
+    found = {"method": name + settings, "batch": spec.batch_size} | stats.summary(taken[name])
     return found | {"over_vanilla": stats.ratio(taken[name], taken["vanilla"]), "predicted": predicted}
 
 
@@ -102,10 +111,15 @@ def shares(trainer: Trainer, *, rounds: int) -> dict[str, float]:
     return {name: 100 * sorted(values)[len(values) // 2] for name, values in found.items()}
 
 
+def halves(net: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Return LeNet-5 up to its first convolution, that included, and the rest."""
+    cut = [name for name, _ in net.body.named_children()].index("0") + 1
+    return net.body[:cut], nn.Sequential(*net.body[cut:], net.head)
+
+
 def first_layer(net: nn.Module, x: Tensor, y: Tensor, *, rounds: int) -> dict[str, float]:
-    """Return the seconds of a gradient pass to the image and of one that ends behind the first layer."""
-    frozen(net)
-    first, rest = net.body[0], nn.Sequential(*net.body[1:], net.head)
+    """Return the seconds of a gradient pass to the image and of one that ends behind the first convolution."""
+    first, rest = halves(frozen(net))
 
     def whole() -> None:
         with autocast(x.device, "bf16"):

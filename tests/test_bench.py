@@ -16,7 +16,9 @@ from bench import attacks, floors, gpu, growth, report, stats, timing, training,
 from bench.__main__ import main  # noqa: E402
 from bench.nets import book_net, frozen, plain_lenet  # noqa: E402
 from bench.peers import ATTACKERS, PEERS  # noqa: E402
+from bench.subjects import by_chance  # noqa: E402
 from bench.workers import Worker, WorkerError  # noqa: E402
+from simadv.data import PadCropFlip  # noqa: E402
 from simadv.runs import passes_per_image  # noqa: E402
 from simadv.specs import run_spec  # noqa: E402
 
@@ -244,6 +246,32 @@ def test_a_row_of_training_counts_a_replay_as_an_epoch():
     found = training.row("free", spec, {"free": [0.5, 0.5, 0.5], "vanilla": [0.25, 0.25, 0.5]})
     assert found["method"] == "free(10), a replay"
     assert (found["over_vanilla"], found["predicted"]) == (2.0, 1.0)
+
+
+def test_the_first_layer_is_the_first_convolution():
+    """The halves are the net, and what a pass saves that ends between them is that convolution's way back."""
+    net = frozen(book_net("lenet"))
+    first, rest = training.halves(net)
+    x, y = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(3)), torch.arange(3)
+    assert torch.equal(rest(first(x)), net(x))
+    with floors.Counter() as forward:
+        between = first(x)
+    behind, _ = floors.counted(rest, between, y)
+    convolution = first[-1]
+    folding = 2 * convolution.weight.numel() * convolution.spread.shape[1]  # of the kernel: on the way there alone
+    assert forward.flops > 10 * folding
+    assert floors.counted(net, x, y)[0] == 2 * forward.flops - folding + behind
+
+
+def test_runs_by_chance_are_the_books_own():
+    """ResNet-20 is trained as on CIFAR-10, crops and flips included, but on no image of it."""
+    spec = run_spec("cifar10", "sim", images=4, monitor=None, batch_size=2)
+    trainer = by_chance(spec, torch.device("cpu"))
+    assert trainer.x.shape == (4, 3, 32, 32)
+    assert trainer.augment is PadCropFlip
+    assert type(trainer.learner.optimizer) is torch.optim.SGD
+    assert training.epoch(trainer) > 0
+    assert trainer.progress.epoch == 1
 
 
 def test_clocked_things_do_what_they_did():
