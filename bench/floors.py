@@ -5,8 +5,11 @@ are those of the tensors that each operation of the stock layers reads and write
 taken to be fused with the next one, and every tensor to come from memory.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.profiler import profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
@@ -69,7 +72,10 @@ def measure(*, rounds: int, threads: int, quick: bool, device: torch.device | No
         batch = 8 if quick else BATCHES[name]
         flops, size = counted(stock(name).to(TYPES[kind]), *batch_of(name, batch, TYPES[kind]))
         found = stats.floor(flops, size, rate=rates[kind], bandwidth=bandwidth)
-        ours_time = taken[f"{name} {kind}"]
+        ours_time, (done, _) = (
+            taken[f"{name} {kind}"],
+            counted(book_net(name).to(TYPES[kind]), *batch_of(name, 2, TYPES[kind])),
+        )
         row = {
             "net": name,
             "precision": kind,
@@ -78,8 +84,23 @@ def measure(*, rounds: int, threads: int, quick: bool, device: torch.device | No
             "bytes_an_image": size / batch,
         }
         row |= {f"{key}_seconds": value for key, value in found.items()} | {"seconds": ours_time["median"]}
-        rows.append(row | {"spread": ours_time["spread"], "times_the_floor": ours_time["median"] / found["floor"]})
+        row |= {"spread": ours_time["spread"], "times_the_floor": ours_time["median"] / found["floor"]}
+        row |= {"flops_done_an_image": done / 2, "shares": {} if big else shares(passes[name, kind])}
+        rows.append(row)
     return {"flops_a_second": rates, "bytes_a_second": bandwidth, "rows": rows}
+
+
+def shares(call: Callable[[], None]) -> dict[str, float]:
+    """Return how the time of a call on the CPU divides, in percent: convolutions, matrix products, all the rest."""
+    with profile(use_kineto=False) as seen:
+        for _ in range(5):
+            call()
+    spent = {"convolutions": 0.0, "products": 0.0, "rest": 0.0}
+    for event in seen.key_averages():
+        products = event.key in ("aten::mm", "aten::addmm", "aten::bmm")
+        kind = "convolutions" if "convolution" in event.key else "products" if products else "rest"
+        spent[kind] += event.self_cpu_time_total
+    return {kind: 100 * value / sum(spent.values()) for kind, value in spent.items()}
 
 
 def stock(name: str) -> nn.Module:

@@ -181,6 +181,11 @@ def evaluation(settings: EvaluationSettings) -> Asked:
     return {spec: evaluations(spec.dataset) for spec in evaluation_runs(settings)}
 
 
+def cost(settings: Settings) -> Asked:
+    """Return the cost page's: nothing, it shows what ``make bench`` measured."""
+    return {}
+
+
 CHAPTERS: dict[str, Callable[[Settings], Asked]] = {
     "06_evaluation": evaluation,
     "02_background": background,
@@ -188,6 +193,7 @@ CHAPTERS: dict[str, Callable[[Settings], Asked]] = {
     "04_1_saturation": saturation,
     "04_2_intermediate": intermediate,
     "05_sim_adv": sim_adv,
+    "cost": cost,
 }
 
 

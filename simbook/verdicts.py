@@ -8,7 +8,7 @@ import pandas as pd
 from simadv.store import Store
 from simbook import chapters
 from simbook.settings import EvaluationSettings, Settings
-from simbook.tables import atda_claims, background, evaluation_claims, iterated_claims, sim_adv_claims
+from simbook.tables import atda_claims, background, cost_claims, evaluation_claims, iterated_claims, sim_adv_claims
 from simbook.tables.common import Found
 
 # in the book's order
@@ -19,6 +19,7 @@ JUDGES: dict[str, Callable[..., pd.DataFrame]] = {
     "04_2_intermediate": iterated_claims.verdicts_of_intermediate,
     "05_sim_adv": sim_adv_claims.verdicts,
     "06_evaluation": evaluation_claims.verdicts,
+    "cost": cost_claims.verdicts,
 }
 
 

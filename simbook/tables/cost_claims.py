@@ -1,0 +1,137 @@
+r"""The claims of section 6.3, judged by measured seconds, and what the cost page found."""
+
+import math
+
+import pandas as pd
+
+from simadv import paper
+from simadv.store import Store
+from simbook.settings import Settings
+from simbook.tables import cost, judging
+from simbook.tables.common import NAMES, Found
+from simbook.tables.cost import Parts
+
+SAVED = {"mnist": 60.0, "fmnist": 60.0, "cifar10": 75.0}  # percent of BIM-Adv's time, as section 6.3 puts it
+SAVED_OF_ATDA = 7.0  # percent
+
+
+def of_times(found: Parts, dataset: str) -> pd.DataFrame:
+    """Return section 6.3's claims, C6.6 to C6.8, as margins above 0 in percent of seconds, ours beside the paper's.
+
+    Ours are seconds of short runs that had the device to themselves; what was measured beside other work is no basis.
+    """
+    ours = cost.seconds_of(found, dataset, alone=True)
+    printed = {method: paper.TABLE5[method][dataset] for method in cost.TIMED}
+
+    def saved(times: dict[str, float], method: str) -> float:
+        return 100 * (1 - times.get("sim", math.nan) / times.get(method, math.nan))
+
+    rows = [
+        ("C6.6", f"saved of BIM-Adv's seconds (%) - {SAVED[dataset]:g} > 0", "bim", SAVED[dataset], 1),
+        ("C6.7", f"saved of ATDA's seconds (%) - {SAVED_OF_ATDA:g} > 0", "atda", SAVED_OF_ATDA, 1),
+        ("C6.8", "seconds over Free-Adv's (%) > 0", "free", 0.0, -1),
+    ]
+    table = []
+    for claim, text, method, bound, sign in rows:
+        margins = [sign * saved(times, method) - bound for times in (ours, printed)]
+        table.append((claim, text, *margins, judging.by_sign(margins[0])))
+    if dataset != "cifar10":  # what a step does besides passes was measured on LeNet-5
+        part = carried_share(found, ours) - 50
+        table.append(("C6.8", "of that, what is not passes (%) - 50 > 0", part, None, judging.by_sign(part)))
+    return judging.parts(table)
+
+
+def carried_share(found: Parts, ours: dict[str, float]) -> float:
+    """Return how much of the time that SIM-Adv takes more than Free-Adv is no pass and no update, in percent."""
+    if not {"sim", "free"} <= ours.keys():
+        return math.nan
+    besides = next(part for part in found["training"] if part["about"]["alone"])["sim_step"]["rest"]
+    return besides * ours["sim"] / (ours["sim"] - ours["free"])
+
+
+def verdicts(
+    found: Found, settings: Settings, *, store: Store | None = None, parts: Parts | None = None
+) -> pd.DataFrame:
+    """Return the parts of the page's claims, judged, by data set: :func:`simbook.tables.judging.gathered`."""
+    parts = cost.parts() if parts is None else parts
+    return judging.gathered({name: [of_times(parts, name)] for name in cost.datasets(settings)})
+
+
+def findings(found: Parts, settings: Settings) -> str:
+    """Return what was measured in at most five sentences of Markdown, every number from the benchmark's table."""
+    said = [*said_of_training(found), *said_of_table5(found, settings), *said_of_attacks(found), *said_of_rest(found)]
+    return "\n".join(f"{i}. {sentence}" for i, sentence in enumerate(said, 1))
+
+
+def said_of_training(found: Parts) -> list[str]:
+    """Return what epochs cost."""
+    sentences = []
+    for part in found.get("training", [])[:1]:
+        table, words = cost.training(part), []
+        for net, rows in table.groupby(level="net", sort=False):
+            over = rows.over.droplevel("net")
+            sim, bim = (next(v for name, v in over.items() if name.startswith(of)) for of in ("sim", "bim"))
+            words.append(f"{net}: {sim:.2f} and {bim:.1f} times, so BIM-Adv takes {bim / sim:.2f} times SIM-Adv's time")
+        text = "Over Vanilla's, an epoch of SIM-Adv and one of BIM(10,30)-Adv take, on "
+        first, step = part["first_layer"], part["sim_step"]
+        text += f"{'; on '.join(words)} (passes: 2.67, 22 and 8.25); LeNet-5's first convolution makes a gradient pass "
+        text += f"{first['dearer_percent']:.0f} % dearer, and {step['rest']:.1f} % of a SIM epoch are no passes."
+        sentences.append(text)
+    return sentences
+
+
+def said_of_table5(found: Parts, settings: Settings) -> list[str]:
+    """Return whether the paper's ratio can be computation."""
+    words = []
+    for dataset in cost.datasets(settings):
+        ratio = paper.TABLE5["bim"][dataset] / paper.TABLE5["sim"][dataset]
+        n2, needed = cost.steps_that_fit(ratio), cost.overhead_that_fits(ratio, 30)
+        words.append(f"{NAMES[dataset]} {ratio:.2f} (n2 = {n2:.1f}, or {needed:.1f} F an image besides passes)")
+    text = "The paper's ratio of BIM-Adv's time to SIM-Adv's cannot be the computation of n2 = 30, which is "
+    text += f"{cost.f_of('mnist', 'bim') / cost.f_of('mnist', 'sim'):.2f}; it is, with what would explain it: "
+    return [f"{text}{'; '.join(words)}."]
+
+
+def said_of_attacks(found: Parts) -> list[str]:
+    """Return how fast the attack is, and whether it is the same one."""
+    sentences = []
+    for part in found.get("attacks", [])[:1]:
+        rows = pd.DataFrame(part["rows"]).set_index("attacker")
+        for net in [name for name in part["ours_over_fastest"] if name == "plain net"]:
+            fastest, times = part["ours_over_fastest"][net]["fastest"], part["ours_over_fastest"][net]["times"]
+            words = [
+                f"{name.removeprefix('ours, ')} {rows.images_per_second[name]:.0f} images a second, {value:.2f} times"
+                for name, value in times.items()
+            ]
+            apart = (rows.robust - rows.robust["ours, float32"]).abs()
+            peers = apart[~apart.index.str.startswith("ours")].max()
+            text = f"{part['attack']} runs at {' and '.join(words)} the speed of the fastest library ({fastest}, "
+            text += f"{rows.images_per_second[fastest]:.0f}); robust accuracy is at most {peers:.2f} points from the "
+            sentences.append(text + f"libraries' in float32, and {apart['ours, bf16']:.2f} in bf16.")
+    return sentences
+
+
+def said_of_rest(found: Parts) -> list[str]:
+    """Return how time grows, and what is above the floors."""
+    sentences = []
+    for part in found.get("growth", [])[:1]:
+        powers = [part[what]["time_exponent"] for what in ("images", "n2")]
+        text = f"Time grows with the power {powers[0]:.2f} of the images and {powers[1]:.2f} of n2"
+        memory = part["images"].get("memory_exponent")
+        sentences.append(text + ("." if memory is None else f", memory with the power {memory:.2f} of the images."))
+    return sentences + [f"{held(part)}" for part in found.get("floors", [])[:1]]
+
+
+def held(part: dict) -> str:
+    """Return what holds a gradient pass above its floor, from the arithmetic that is done and where its time goes."""
+    words = []
+    for row in part["rows"]:
+        text = (
+            f"{cost.NETS[row['net']]} in {row['precision']} takes {row['times_the_floor']:.1f} times the larger floor"
+        )
+        more = row.get("flops_done_an_image", row["flops_an_image"]) / row["flops_an_image"]
+        text += f", with {more:.1f} times the arithmetic" if more > 1.05 else ""
+        shares = row.get("shares")
+        text += f" and {shares['rest']:.0f} % of the time in neither convolutions nor products" if shares else ""
+        words.append(text)
+    return f"A gradient pass is above what arithmetic and bytes allow: {'; '.join(words)}."
