@@ -277,7 +277,7 @@ def test_plan_lists_what_is_to_do_and_status_all_of_it(home, cli):
             assert next(lines) == f"{chapter}: 0 of {len(specs)} runs done"
             found = [next(lines).split() for _ in specs]
             assert [words[-1] for words in found] == [spec.id for spec in specs]
-            assert {words[0] for words in found} == {"missing"}
+            assert {words[0] for words in found} <= {"missing"}
         assert next(lines, None) is None
     by_hand = run_spec("mnist", "sim", lr=1e-4)
     line = next(line for line in out.splitlines() if line.endswith(by_hand.id))
