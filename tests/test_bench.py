@@ -253,7 +253,7 @@ def test_growth_is_fitted_where_there_is_any():
 def test_a_row_of_training_counts_a_replay_as_an_epoch():
     spec = run_spec("mnist", "free", m=10)
     found = training.row("free", spec, {"free": [0.5, 0.5, 0.5], "vanilla": [0.25, 0.25, 0.5]})
-    assert found["method"] == "free(10), a replay"
+    assert (found["method"], found["batch"]) == ("free", 128)
     assert (found["over_vanilla"], found["predicted"]) == (2.0, 1.0)
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from simbook.plots.style import COLOURS, nothing_yet
+from simbook.plots.style import COLOURS, WIDTH, nothing_yet
 
 
 def costs(epochs: pd.DataFrame, speeds: pd.DataFrame, *, title: str) -> Figure:
@@ -17,13 +17,13 @@ def costs(epochs: pd.DataFrame, speeds: pd.DataFrame, *, title: str) -> Figure:
     """
     if epochs.empty and speeds.empty:
         return nothing_yet(title)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4), layout="constrained")
     for i, (net, rows) in enumerate(epochs.groupby(level="net", sort=False) if len(epochs) else []):
-        others = rows[rows.index.get_level_values("method") != "vanilla"]
-        names = list(others.index.get_level_values("method").str.split("(").str[0])
+        others = rows[rows.method != "vanilla"]
         left.plot(others.predicted, others.over, "os"[i % 2], ms=6, color=COLOURS[i], label=net, mfc="none", mew=1.4)
-        for name, x, y in zip(names, others.predicted, others.over, strict=True) if i == 0 else ():
-            left.annotate(name, (x, y), xytext=(6, 3 if name < "g" else -9), textcoords="offset points", size="small")
+        for name, x, rises in others.groupby("method").agg({"predicted": "first", "over": "max"}).itertuples():
+            if i == 0 and name in ("free", "sim", "bim"):
+                left.annotate(f"{name}", (x, rises), xytext=(6, 4), textcoords="offset points", size="small")
     if len(epochs):
         top = 1.3 * max(epochs.over.max(), epochs.predicted.max())
         left.plot([0.8, top], [0.8, top], ls=":", lw=1, color="grey", label="as the passes predict")

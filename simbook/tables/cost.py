@@ -65,17 +65,18 @@ def passes(dataset: str = "mnist") -> pd.DataFrame:
 def training(part: dict) -> pd.DataFrame:
     """Return seconds an epoch, as multiples of Vanilla's, beside what the passes predict, for both nets.
 
-    Columns: ``seconds`` (of as many images as the data set has), ``spread``, ``over``, ``predicted``, ``dearer``.
+    Columns: ``method`` as the code calls it, ``batch``, ``seconds`` (of as many images as the data set has),
+    ``spread``, ``over``, ``predicted``, ``dearer``; labels: ``net``, and the method as the paper writes it.
     """
     frames = {}
-    for net, found, images in (("LeNet-5", part, 60_000), ("ResNet-20", part.get("resnet20"), 50_000)):
-        if found is not None:
-            rows = pd.DataFrame(found["rows"]).set_index("method")
-            seconds = rows["median"] * images / found["settings"]["images"]
-            over = {"over": rows.over_vanilla, "predicted": rows.predicted}
-            frames[net] = pd.DataFrame({"batch": rows.get("batch"), "seconds": seconds, "spread": rows.spread} | over)
+    for net, found, images in (("LeNet-5", part, 60_000), ("ResNet-20", part["resnet20"], 50_000)):
+        rows = pd.DataFrame(found["rows"]).rename(columns={"over_vanilla": "over"})
+        rows["seconds"] = rows["median"] * images / found["settings"]["images"]
+        names = [title(run_spec("mnist", method)) + ", a replay" * (method == "free") for method in rows.method]
+        frames[net] = rows.set_index(pd.Index(names, name="trained with"))
     table = pd.concat(frames, names=["net"])
-    return table.assign(dearer=table.over / table.predicted)
+    table["dearer"] = table.over / table.predicted
+    return table[["method", "batch", "seconds", "spread", "over", "predicted", "dearer"]]
 
 
 def training_shown(part: dict) -> pd.DataFrame:
@@ -87,20 +88,19 @@ def training_shown(part: dict) -> pd.DataFrame:
     return shown.assign(**{"over what they predict": table.dearer.round(2)})
 
 
-def seconds_of(found: Parts, dataset: str, *, alone: bool = False) -> dict[str, float]:
+def seconds_of(found: Parts, dataset: str, *, alone: bool = False, batch: int | None = None) -> dict[str, float]:
     """Return our seconds an epoch of Table 5's methods, on the first device that was measured.
 
     Args:
         alone: leave out what was measured beside other work.
+        batch: images a batch, by default each method's own.
     """
     records = [part for part in found.get("training", []) if part["about"]["alone"] or not alone]
     if not records:
         return {}
-    table = training(records[0])
     net, scale = ("ResNet-20", 1) if dataset == "cifar10" else ("LeNet-5", TRAINING_IMAGES[dataset] / 60_000)
-    rows = table.loc[net] if net in table.index else pd.DataFrame({"seconds": []})
-    names = {name.split("(")[0]: value * scale for name, value in rows.seconds.items()}
-    return {method: names[method] for method in TIMED if method in names}
+    rows = training(records[0]).loc[net].set_index(["method", "batch"]).seconds * scale
+    return {method: float(rows[method, batch or run_spec(dataset, method).batch_size]) for method in TIMED}
 
 
 def table5(found: Parts, settings: Settings) -> pd.DataFrame:
