@@ -108,10 +108,8 @@ def said_of_attacks(found: Parts) -> list[str]:
         rows = pd.DataFrame(part["rows"]).set_index("attacker")
         for net in [name for name in part["ours_over_fastest"] if name == "plain net"]:
             fastest, times = part["ours_over_fastest"][net]["fastest"], part["ours_over_fastest"][net]["times"]
-            words = [
-                f"{rows.images_per_second[name]:.0f} images a second in {name.removeprefix('ours, ')}, {value:.2f} times"
-                for name, value in times.items()
-            ]
+            speeds = {name.removeprefix("ours, "): (rows.images_per_second[name], n) for name, n in times.items()}
+            words = [f"{v:.0f} images a second in {kind}, {n:.2f} times" for kind, (v, n) in speeds.items()]
             apart = (rows.robust - rows.robust["ours, float32"]).abs()
             peers = apart[~apart.index.str.startswith("ours")].max()
             text = f"{part['attack']} runs at {', and at '.join(words)} the speed of the fastest library ({fastest}, "
