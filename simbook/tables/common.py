@@ -85,4 +85,4 @@ def _labels(index: pd.Index) -> pd.DataFrame:
 def _link(text: str, name: str, what: str) -> str:
     """Return a link that saves a text that is inside the page."""
     data = f"data:text/csv;base64,{base64.b64encode(text.encode()).decode()}"
-    return f'<a download="{name}.csv" href="{data}" style="font-size: 0.85em">Download {what} (CSV)</a>'
+    return f'<a download="{name}.csv" href="{data}" style="font-size: 0.85em; color: inherit">Download {what} (CSV)</a>'
