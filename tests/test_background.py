@@ -329,12 +329,6 @@ def test_difference_interval_by_hand():
     assert (points, low, high) == pytest.approx((25.0, 100 * (0.2 - 0.4638), 100 * (0.2 + 0.4638)), abs=0.01)
 
 
-def test_share_of():
-    share, low, high = tables.share_of(50, 100)
-    assert (share, low, high) == pytest.approx((50, 40.38, 59.62), abs=0.01)  # Wilson, by hand
-    assert np.isnan(tables.share_of(0, 0)).all()
-
-
 def test_verdicts():
     assert tables.judge(3, 1) == "holds"
     assert tables.judge(3, -1) == "holds in direction"

@@ -1,4 +1,4 @@
-"""What the tables of all chapters share: a link that saves what is shown, in a notebook and nowhere else."""
+"""What the tables of all chapters share: shares with their intervals, links that save what is shown."""
 
 import base64
 import io
@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
+import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from simbook.plots.style import style
@@ -62,3 +63,9 @@ def test_the_style_puts_the_link_under_every_table_of_a_notebook(monkeypatch):
     assert shown["text/plain"] == repr(table)
     monkeypatch.setattr(common, "get_ipython", lambda: None)
     style()  # outside a notebook there is nothing to do
+
+
+def test_share_of():
+    share, low, high = common.share_of(50, 100)
+    assert (share, low, high) == pytest.approx((50, 40.38, 59.62), abs=0.01)  # Wilson, by hand
+    assert np.isnan(common.share_of(0, 0)).all()

@@ -47,7 +47,7 @@ def saturation(frame: pd.DataFrame, *, title: str) -> Figure:
     left.set(ylabel=r"$\rho$ (Eq. 13)", ylim=(0, max(1.08, 1.03 * frame.rho_high.max())))
     right.set(ylabel="error rate under BIM(n,n) (%)", ylim=(-3, 103))
     for axes in (left, right):
-        axes.set(xlabel=r"$n = n_1 = n_2$ (0: clean images)", xlim=(-0.7, 30.7), xticks=[0, 1, *range(5, 31, 5)])
+        axes.set(xlabel=r"$n = n_1 = n_2$ (0: clean images)", xlim=(-0.7, 30.7), xticks=range(0, 31, 5))
     legend_below(figure, left)
     figure.suptitle(title)
     sns.despine(figure)

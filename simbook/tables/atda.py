@@ -1,14 +1,13 @@
 r"""The tables of chapter 3: ATDA's features, Table 1, Fig. 2, and what the paper says of them, judged."""
 
 import pandas as pd
-from scipy.stats import binomtest
 
 from simadv import paper
 from simadv.runs import passes_per_image
 from simadv.store import Store, default
 from simbook.chapters import evaluations
 from simbook.tables import embedding
-from simbook.tables.common import NOT_RUN, Found, rate, title
+from simbook.tables.common import NOT_RUN, Found, rate, share_of, title
 from simbook.tables.embedding import Panels
 
 BIM, MADRY = "BIM(30,30)", "Madry(30,30)"
@@ -47,9 +46,9 @@ def accuracies(found: Found, *, store: Store | None = None) -> pd.DataFrame:
                 row["paper"] = paper.TABLE1.get(spec.dataset, {}).get(spec.lr, {}).get(row["attack"])
             result = store.evaluation(run, measure) if run else None
             if result is not None:
-                interval = binomtest(result["true"], result["images"]).proportion_ci(method="wilson")
-                row |= {"images": result["images"], "low": 100 * interval.low, "high": 100 * interval.high}
-                row |= {name: 100 * result[name] / result["images"] for name in ("true", "predicted")}
+                images = result["images"]
+                shares = (*share_of(result["true"], images), share_of(result["predicted"], images)[0])
+                row |= {"images": images} | dict(zip(("true", "low", "high", "predicted"), shares, strict=True))
             rows.append(row)
     numbers = ["images", "true", "predicted", "low", "high", "paper"]
     columns = ["dataset", "method", "title", "lr", "lambda_", "attack", *numbers]

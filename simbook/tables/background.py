@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 from torch import Tensor
 
 from simadv import paper
@@ -15,7 +14,7 @@ from simbook.measures.base import Measure
 from simbook.measures.gallery import LITERAL, Climb, Gallery
 from simbook.settings import Settings
 from simbook.tables import judging
-from simbook.tables.common import Found, title
+from simbook.tables.common import Found, share_of, title
 
 SINGLE, ITERATED = ("FGSM", "R+FGSM"), ("BIM(10,40)", "Madry(10,40)")
 AS = {"ball": "projected onto the ball", "literal": "Eq. 3 as printed"}
@@ -127,14 +126,6 @@ def strength(found: Found, *, store: Store | None = None) -> pd.DataFrame:
                 rows.append(row | dict(zip(("accuracy", "low", "high"), share_of(row["correct"], images), strict=True)))
     columns = ["dataset", "net", "method", "run", "epsilon", "images", "share", "attack", "accuracy", "low", "high"]
     return pd.DataFrame(rows, columns=[*columns, "loss", "correct", "turned", "only_attack", "only_fgsm"])
-
-
-def share_of(count: int, images: int) -> tuple[float, float, float]:
-    """Return a share in percent with Wilson's 95 % interval."""
-    if not images:
-        return (math.nan,) * 3
-    interval = binomtest(int(count), int(images)).proportion_ci(method="wilson")
-    return 100 * count / images, 100 * interval.low, 100 * interval.high
 
 
 def difference(more: int, less: int, images: int) -> tuple[float, float, float]:

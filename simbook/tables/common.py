@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from IPython import get_ipython
 from IPython.display import HTML
+from scipy.stats import binomtest
 
 from simadv.specs import RunSpec
 from simadv.store import Run
@@ -28,6 +29,14 @@ def title(spec: RunSpec) -> str:
 def rate(lr: float) -> str:
     """Return a learning rate as the book writes it: ``1e-4``, ``0.1``."""
     return f"{lr:g}" if lr >= 0.01 else np.format_float_scientific(lr, trim="-", exp_digits=1)
+
+
+def share_of(count: int, images: int) -> tuple[float, float, float]:
+    """Return a share in percent with Wilson's 95 % interval."""
+    if not images:
+        return (float("nan"),) * 3
+    interval = binomtest(int(count), int(images)).proportion_ci(method="wilson")
+    return 100 * count / images, 100 * interval.low, 100 * interval.high
 
 
 def run_card(found: Found) -> pd.Series:
@@ -85,4 +94,4 @@ def _labels(index: pd.Index) -> pd.DataFrame:
 def _link(text: str, name: str, what: str) -> str:
     """Return a link that saves a text that is inside the page."""
     data = f"data:text/csv;base64,{base64.b64encode(text.encode()).decode()}"
-    return f'<a download="{name}.csv" href="{data}" style="font-size: 0.85em">Download {what} (CSV)</a>'
+    return f'<a download="{name}.csv" href="{data}" style="font-size: 0.85em; color: inherit">Download {what} (CSV)</a>'

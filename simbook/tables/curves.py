@@ -5,7 +5,6 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from simadv.evaluation import rho
 from simadv.specs import RunSpec
@@ -13,7 +12,7 @@ from simadv.store import Store, default
 from simbook import chapters
 from simbook.measures.curves import Intermediate, Saturation
 from simbook.settings import Settings
-from simbook.tables.common import NAMES, Found, title
+from simbook.tables.common import NAMES, Found, share_of, title
 
 RESAMPLES = 1000
 SPREAD = 1.959964  # of a normal distribution, 95 % within
@@ -98,11 +97,11 @@ class Curve:
 
     def frame(self, axis: str) -> pd.DataFrame:
         """Return the curve as rows, with the 95 % intervals; its settings are the column ``axis``."""
-        wilson = [binomtest(int(w), self.images).proportion_ci(method="wilson") for w in self.wrong]
+        _, low, high = zip(*(share_of(wrong, self.images) for wrong in self.wrong), strict=True)
         named = {"dataset": self.spec.dataset, "net": self.net, "label": f"{NAMES[self.spec.dataset]}, {self.net}"}
         named |= {"method": self.spec.method, "n1": self.n1}
         columns = {axis: np.arange(len(self.wrong)), "images": self.images, "wrong": self.wrong, "error": self.error}
-        columns |= {"low": [100 * ends.low for ends in wilson], "high": [100 * ends.high for ends in wilson]}
+        columns |= {"low": low, "high": high}
         columns |= {"rho": self.rho, "rho_low": self.rho_interval[0], "rho_high": self.rho_interval[1]}
         return pd.DataFrame(named | columns)
 
