@@ -74,10 +74,13 @@ def _survive(model, x_hat, y, away_from, which: Tensor, attack: Attack, seed: in
     """Return which of the images ``which`` are classified as ``y`` after an attack away from ``away_from``."""
     standing = which.clone()
     for restart in range(attack.restarts):
+        if not standing.any():
+            break
         # drawn for the whole batch, so that an image starts at the same point whoever else is attacked
         start = attack.start(x_hat, generator_for(seed, number, restart, device=x_hat.device))
-        x_tilde = attack.climb(model, x_hat[which], away_from[which], start[which])
-        standing[which] &= predict(model, x_tilde) == y[which]
+        left = standing.clone()  # who has fallen stays fallen
+        x_tilde = attack.climb(model, x_hat[left], away_from[left], start[left])
+        standing[left] &= predict(model, x_tilde) == y[left]
     return standing
 
 
