@@ -104,6 +104,11 @@ class Run:
     weights: str
     folder: Path
 
+    @property
+    def measurable(self) -> bool:
+        """Whether its weights are there; without them, what is stored of it is all there is."""
+        return (self.folder / "weights.safetensors").exists()
+
 
 class Store:
     """Runs in layers of folders: all are read, the first is written."""
@@ -167,7 +172,7 @@ class Store:
         """
         run = self.get(run) if isinstance(run, str) else run
         path = run.folder / "weights.safetensors"
-        if not path.exists():
+        if not run.measurable:
             raise StoreError(f"{run.spec.id} was stored without its weights; its numbers are all there is")
         if sha256(path.read_bytes()) != run.weights:
             raise StoreError(f"{run.spec.id}: weights.safetensors is damaged: its checksum differs; restore it")
@@ -192,16 +197,18 @@ class Store:
             path = root / run.spec.id / "evals" / f"{spec.id}.json"
             if path.exists():
                 record = read_record(path)
+                if record["weights"] != run.weights and path.parents[1] != run.folder:
+                    continue  # of another training of the same spec, in another layer
                 if record["spec"] != asdict(spec) or record["weights"] != run.weights:
                     raise StoreError(f"{run.spec.id}: evals/{path.name} belongs to another spec or other weights")
                 return record
         return None
 
     def evaluations(self, run: Run) -> list[dict]:
-        """Return the records of everything that was measured of a run, each once, by name."""
-        folders = [root / run.spec.id / "evals" for root in reversed(self.roots)]
-        paths = {path.name: path for folder in folders for path in folder.glob("*.json")}  # the first layer wins
-        return [read_record(paths[name]) for name in sorted(paths)]
+        """Return the records of everything that was measured of these weights, each once, by name."""
+        paths = [p for root in reversed(self.roots) for p in (root / run.spec.id / "evals").glob("*.json")]
+        records = {path.name: record for path in paths if (record := read_record(path))["weights"] == run.weights}
+        return [records[name] for name in sorted(records)]  # the first layer's win
 
     def add_evaluation(self, run: Run, spec: EvalSpec, result: dict) -> dict:
         """Store an evaluation of exactly these weights and return its record."""

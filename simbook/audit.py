@@ -51,7 +51,7 @@ def verify(store: Store, *, device: str = "cpu") -> Iterator[Check]:
     """
     target = pick_device(device)
     for run in map(store.get, store.ids()):
-        if not (run.folder / "weights.safetensors").exists():
+        if not run.measurable:
             continue
         model, dataset = store.model(run, device=target), load_data(run.spec.dataset, target)
         for spec, record in accuracies(store, run).items():
@@ -74,13 +74,20 @@ def compare(store: Store, a: Run, b: Run) -> tuple[list[str], pd.DataFrame]:
     for spec in (spec for spec in first if spec in second):
         for labels in ("true",) if spec.attack == "none" else ("true", "predicted"):
             pair = [(record[labels], record["images"]) for record in (first[spec], second[spec])]
-            name = "Original" if spec.attack == "none" else f"{spec.attack}, {labels} labels"
+            name = _name(spec) if spec.attack == "none" else f"{_name(spec)}, {labels} labels"
             rows[name] = {"A": _percent(*pair[0]), "B": _percent(*pair[1])} | _difference(*pair)
     for name, unit in (("seconds", "s"), ("forward", "passes"), ("backward", "passes")):
         costs = [run.cost[name] for run in (a, b)]
         rows[f"training {name}"] = {"A": f"{costs[0]:.0f} {unit}", "B": f"{costs[1]:.0f} {unit}"}
         rows[f"training {name}"] |= {"A - B": f"{costs[0] - costs[1]:+.0f}", "95 %": ""}
     return a.spec.differs(b.spec), pd.DataFrame(rows).T
+
+
+def _name(spec: EvalSpec) -> str:
+    """Return a measure's attack, with those of its settings that are not the usual ones."""
+    known = {field.name: (field.default, getattr(spec, field.name)) for field in fields(spec) if field.name != "attack"}
+    own = [f"{name} {value}" for name, (usual, value) in known.items() if value != usual]
+    return ", ".join(["Original" if spec.attack == "none" else spec.attack, *own])
 
 
 def _percent(right: int, images: int) -> str:

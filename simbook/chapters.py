@@ -1,6 +1,7 @@
 r"""What each chapter asks for: its runs and what is measured of them, in the order of their worth."""
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -263,6 +264,10 @@ def complete(spec: RunSpec, measures: list, *, store: Store, device: str = "auto
         Unfinished: the deadline came first. A measure is not begun where it might not end in time.
     """
     run = load_or_run(spec, store=store, device=device, deadline=deadline, **options)
+    if not run.measurable:
+        for measure in unmeasured(run, measures, store):
+            warnings.warn(f"{spec.id} was stored without its weights: {measure.id} cannot be measured", stacklevel=2)
+        return run
     longest = A_MEASURE
     for measure in unmeasured(run, measures, store):
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""The commands of ``python -m simadv``: plan, run, status, evaluate, compare, verify."""
+"""The commands of ``python -m simadv``: plan, run, status, evaluate, compare, verify, publish."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ import torch
 from simadv import runs, store
 from simadv.checks import InputError, whole
 from simadv.specs import CHOICES, DATASETS, METHODS, EvalSpec, RunSpec, run_spec
-from simbook import audit, chapters
+from simbook import audit, chapters, publish
 
 EXITS = {FloatingPointError: 1, InputError: 2, runs.Unfinished: 3, KeyboardInterrupt: 130}
 NUMBERS = {"epochs": int, "batch_size": int, "seed": int, "n2": int, "m": int, "images": int, "monitor_images": int}
@@ -40,7 +40,8 @@ class Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     top = Parser(prog="python -m simadv", description="Plan, train and measure the runs of the book.")
-    commands = top.add_subparsers(dest="command", required=True, metavar="{plan,run,status,evaluate,compare,verify}")
+    names = "{plan,run,status,evaluate,compare,verify,publish}"
+    commands = top.add_subparsers(dest="command", required=True, metavar=names)
     commands.add_parser("plan", help="list the runs that the chapters ask for and that are not done, with their cost")
     commands.add_parser("status", help="list all runs that the chapters ask for: done, partial or missing")
     run = commands.add_parser("run", help="train runs: those of the plan by id, all of it, or one of your own")
@@ -54,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
         run.add_argument(f"--{name}", help=argparse.SUPPRESS)
     run.add_argument("--budget", metavar="TIME", help="stop at a checkpoint before this time is out: 90s, 9m, 1.5h")
     run.add_argument("--jobs", type=int, default=1, help="train so many planned runs side by side (default: 1)")
+    run.add_argument("--again", action="store_true", help="train what is published anew, in your store, to compare it")
     run.add_argument("--alone", action="store_true", help="your word that nothing else runs on the device")
     measure = commands.add_parser("evaluate", help="measure a stored run's accuracy under an attack")
     measure.add_argument("id", metavar="ID")
@@ -61,10 +63,15 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--epsilon", type=float, help="default: the run's own")
     measure.add_argument("--images", type=int, help="the first so many of the test set (default: all)")
     measure.add_argument("--seed", type=int, default=0, help="of the random starts")
-    compared = commands.add_parser("compare", help="show two stored runs side by side")
+    compared = commands.add_parser("compare", help="show two stored runs side by side, or yours and the published one")
     compared.add_argument("a", metavar="A")
-    compared.add_argument("b", metavar="B")
+    compared.add_argument("b", metavar="B", nargs="?", help="default: your own A and the published A")
     verify = commands.add_parser("verify", help="measure every stored net again and compare with its record")
+    shipped = commands.add_parser(
+        "publish", help="copy finished runs that chapters ask for from your store into the book"
+    )
+    shipped.add_argument("ids", nargs="*", metavar="ID", help="beginnings of ids that status prints: all that are done")
+    shipped.add_argument("--all", action="store_true", help="everything that is done and asked for")
     for command in (run, measure, verify):
         command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
         command.add_argument("--threads", type=int, help="CPU threads of this process")
@@ -80,12 +87,13 @@ def listing(kept: store.Store, *, todo: bool) -> None:
         print(f"{chapter}: {sum(run is not None for run in runs_of.values())} of {len(asked)} runs done")
         for spec, run in runs_of.items():
             missing = [m.id for m in chapters.unmeasured(run, asked[spec], kept)] if run else []
+            why = "not measured" if run and run.measurable else "stored without weights, so never to be measured"
             if todo and run and not missing:
                 continue
             forward, backward = (count / 1e6 for count in runs.passes(spec))
             took = f"{run.cost['seconds']:8.0f} s" if run else " " * 10
             line = f"  {kept.state(spec):8}{took}  {forward:8.1f} M forward {backward:8.1f} M backward  {spec.id}"
-            print(line + (f"  not measured: {', '.join(missing)}" if missing else ""))
+            print(line + (f"  {why}: {', '.join(missing)}" if missing else ""))
 
 
 def wanted(arguments: argparse.Namespace, kept: store.Store) -> list[RunSpec]:
@@ -94,23 +102,35 @@ def wanted(arguments: argparse.Namespace, kept: store.Store) -> list[RunSpec]:
     Raises:
         InputError: nothing, or nothing known, was asked for.
     """
-    planned = list(dict.fromkeys(spec for asked in chapters.asked().values() for spec in asked))
     own = {name: given for name in {*NUMBERS, *CHOICES} if (given := getattr(arguments, name)) is not None}
     if own:
         if arguments.ids or arguments.all or arguments.jobs > 1 or not {"dataset", "method"} <= own.keys():
             raise InputError("a run of your own needs --dataset and --method, and goes with no ids, --all or --jobs")
         return [run_spec(**own)]
-    if arguments.all:
-        return planned
-    if not arguments.ids:
+    if not arguments.ids and not arguments.all:
         raise InputError("nothing to run: give ids from plan, --all, or --dataset and --method")
-    chosen = []
-    for text in arguments.ids:
-        fitting = [spec for spec in planned if spec.id.startswith(text)]
+    return planned(arguments.ids)
+
+
+def planned(ids: list[str]) -> list[RunSpec]:
+    """Return the runs that chapters ask for whose id begins with one of ``ids``; without any, all of them.
+
+    Raises:
+        InputError: one of ``ids`` fits none.
+    """
+    known = list(dict.fromkeys(spec for asked in chapters.asked().values() for spec in asked))
+    chosen = [] if ids else known
+    for text in ids:
+        fitting = [spec for spec in known if spec.id.startswith(text)]
         if not fitting:
             raise InputError(f"id {text!r} fits no planned run; python -m simadv plan lists them")
         chosen += fitting
     return list(dict.fromkeys(chosen))
+
+
+def measures_of(spec: RunSpec) -> list:
+    """Return what all chapters measure of a run, each once."""
+    return list(dict.fromkeys(measure for asked in chapters.asked().values() for measure in asked.get(spec, ())))
 
 
 def side_by_side(specs: list[RunSpec], arguments: argparse.Namespace, limit: float | None) -> None:
@@ -128,6 +148,7 @@ def side_by_side(specs: list[RunSpec], arguments: argparse.Namespace, limit: flo
                 number, spec = waiting.pop(0)
                 left = [] if limit is None else ["--budget", f"{max(1, limit - time.monotonic()):.0f}s"]
                 place = {"TQDM_POSITION": str(number % arguments.jobs), "OMP_NUM_THREADS": str(threads)}
+                left += ["--again"] * arguments.again
                 command = [sys.executable, "-m", "simadv", "run", spec.id, "--device", arguments.device, *left]
                 running[subprocess.Popen(command, env=os.environ | place)] = spec
             for process in [process for process in running if process.poll() is not None]:
@@ -147,15 +168,16 @@ def train(arguments: argparse.Namespace, kept: store.Store) -> None:
     limit = None if arguments.budget is None else time.monotonic() + seconds(arguments.budget)
     runs.pick_device(arguments.device)
     specs = wanted(arguments, kept)
+    if arguments.again:
+        kept = store.Store(kept.roots[0])
     if whole("jobs", arguments.jobs, least=1) > 1:
         side_by_side(specs, arguments, limit)
         return
     for spec in specs:
         if limit is not None and time.monotonic() > limit:
             raise runs.Unfinished(f"{spec.id}: time is up before it began")
-        measures = [measure for asked in chapters.asked().values() for measure in asked.get(spec, ())]
         options = {"deadline": limit, "alone": arguments.alone}
-        run = chapters.complete(spec, measures, store=kept, device=arguments.device, **options)
+        run = chapters.complete(spec, measures_of(spec), store=kept, device=arguments.device, **options)
         last = ", ".join(f"{name} {value:.4g}" for name, value in run.history[-1].items())
         print(f"{spec.id}: done, {run.cost['seconds']:.0f} s, {last}")
 
@@ -168,14 +190,23 @@ def measure(arguments: argparse.Namespace, kept: store.Store) -> None:
     shares = {labels: 100 * result[labels] / result["images"] for labels in ("true", "predicted")}
     print(f"{run.spec.id} under {spec.attack}, {result['images']} images:", end=" ")
     print(f"{shares['true']:.2f} % (true labels), {shares['predicted']:.2f} % (predicted labels)")
+    if not run.measurable:
+        print("warning: stored without its weights, so not checked for masked gradients", file=sys.stderr)
+        return
     for doubt in runs.doubts(run, spec, store=kept, device=arguments.device):
         print(f"warning: not to be trusted: {doubt}", file=sys.stderr)
 
 
 def compare(arguments: argparse.Namespace, kept: store.Store) -> None:
     """Print how two runs differ in settings, accuracy and cost."""
-    settings, table = audit.compare(kept, kept.get(arguments.a), kept.get(arguments.b))
-    print(f"A: {arguments.a}\nB: {arguments.b}\nsettings that differ (A != B): {'; '.join(settings) or 'none'}")
+    if arguments.b is None:
+        a, b = (store.Store(root).get(arguments.a) for root in kept.roots)
+        names = f"{arguments.a}, your own", f"{arguments.a}, as published"
+    else:
+        names = arguments.a, arguments.b
+        a, b = map(kept.get, names)
+    settings, table = audit.compare(kept, a, b)
+    print(f"A: {names[0]}\nB: {names[1]}\nsettings that differ (A != B): {'; '.join(settings) or 'none'}")
     print(f"accuracy in %, with the 95 % interval of the test set:\n{table.to_string()}")
 
 
@@ -194,6 +225,28 @@ def verify(arguments: argparse.Namespace, kept: store.Store) -> None:
         raise store.StoreError(f"{wrong} stored accuracies are off by more than {audit.WITHIN} points")
 
 
+def ship(arguments: argparse.Namespace, kept: store.Store) -> None:
+    """Copy runs that are done into the published store, as :mod:`simbook.publish` allows.
+
+    Raises:
+        InputError: nothing, or nothing that is done, was asked for.
+    """
+    if not arguments.ids and not arguments.all:
+        raise InputError("nothing to publish: give beginnings of ids that status prints, or --all")
+    found = [run for spec in planned(arguments.ids) if (run := kept.find(spec)) is not None]
+    if not found:
+        raise InputError("nothing to publish: none of these runs is done")
+    target, plan = store.PUBLISHED, {}
+    for run in found:
+        shipped = publish.files(run, measures_of(run.spec), kept)
+        plan[run.spec.id] = publish.missing(shipped, target / run.spec.id)
+    publish.publish(plan, target)
+    for run in found:
+        new, lacking = plan[run.spec.id], chapters.unmeasured(run, measures_of(run.spec), kept)
+        line = f"{run.spec.id}: {', '.join(new) or 'nothing new'}"
+        print(line + (f"  not measured: {', '.join(measure.id for measure in lacking)}" if lacking else ""))
+
+
 def main(words: list[str] | None = None) -> int:
     """Run a command and return its exit code: 0 done, 1 diverged, 2 bad input, 3 time is up, 130 stopped by Ctrl-C."""
     # one line, without the place in the code that means nothing to who reads it
@@ -206,9 +259,8 @@ def main(words: list[str] | None = None) -> int:
         if arguments.command in ("plan", "status"):
             listing(kept, todo=arguments.command == "plan")
         else:
-            {"run": train, "evaluate": measure, "compare": compare, "verify": verify}[arguments.command](
-                arguments, kept
-            )
+            act = {"run": train, "evaluate": measure, "compare": compare, "verify": verify, "publish": ship}
+            act[arguments.command](arguments, kept)
     except tuple(EXITS) as stop:
         print(f"error: {stop}" if isinstance(stop, InputError) else stop, file=sys.stderr)
         return next(code for kind, code in EXITS.items() if isinstance(stop, kind))

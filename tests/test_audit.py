@@ -82,14 +82,14 @@ def test_two_runs_side_by_side(kept):
     settings, table = audit.compare(kept, a, b)
     assert settings == [f"seed: {a.spec.seed} != {b.spec.seed}"]
     assert list(table.index[:5]) == [
-        "Original",
-        "BIM(2,3), true labels",
-        "BIM(2,3), predicted labels",
-        "FGSM, true labels",
-        "FGSM, predicted labels",
+        "Original, images 40",
+        "BIM(2,3), images 40, true labels",
+        "BIM(2,3), images 40, predicted labels",
+        "FGSM, images 40, true labels",
+        "FGSM, images 40, predicted labels",
     ]
     ours, theirs = (kept.evaluation(run, EvalSpec(attack="FGSM", images=40))["true"] for run in (a, b))
-    row = table.loc["FGSM, true labels"]
+    row = table.loc["FGSM, images 40, true labels"]
     assert row["A"].startswith(f"{100 * ours / 40:.2f} [")
     assert row["A - B"] == f"{100 * (ours - theirs) / 40:+.2f}"
     # the textbook interval of a difference of two shares
@@ -108,6 +108,19 @@ def test_only_what_both_have_is_compared(kept, tmp_path):
     assert not [name for name in table.index if "BIM(5,7)" in name]
     _, table = audit.compare(layer, run, run)
     assert table.loc["BIM(5,7), predicted labels", ["A", "A - B"]].tolist() == ["60.00 [31.27, 83.18]", "+0.00"]
+
+
+def test_measures_that_differ_in_a_setting_alone_stay_apart(kept, tmp_path):
+    run, _ = both(kept)
+    layer = Store(tmp_path, *kept.roots)
+    for right, settings in enumerate(({}, {"images": 10}, {"seed": 3}, {"epsilon": 0.1}), 2):
+        layer.add_evaluation(
+            run, EvalSpec(attack="BIM(5,7)", **settings), {"images": 10, "true": right, "predicted": 9}
+        )
+    _, table = audit.compare(layer, run, run)
+    found = {name: row["A"][:5] for name, row in table.iterrows() if "BIM(5,7)" in name and "true" in name}
+    names = ["", ", images 10", ", seed 3", ", epsilon 0.1"]
+    assert found == {f"BIM(5,7){name}, true labels": f"{right}0.00" for right, name in enumerate(names, 2)}
 
 
 def test_on_the_command_line(kept, tmp_path, monkeypatch, capsys):
