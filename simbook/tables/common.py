@@ -2,6 +2,7 @@ r"""What the tables of all chapters share: names of runs, the run card, links to
 
 import base64
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ from IPython import get_ipython
 from IPython.display import HTML
 from scipy.stats import binomtest
 
-from simadv.specs import RunSpec
+from simadv.specs import DATASETS, RunSpec
 from simadv.store import Run
 
 NOT_RUN = "not run"
@@ -18,12 +19,20 @@ Found = list[tuple[RunSpec, Run | None]]
 
 
 def title(spec: RunSpec) -> str:
-    """Return the method of a run as the paper writes it, ``SIM(10,20)-Adv``."""
+    """Return the method of a run as the paper writes it, ``SIM(10,20)-Adv``, with its net or its part of the data."""
     steps = f"({spec.n1:g},{spec.n2})" if spec.n1 is not None else ""
     names = {"vanilla": "Vanilla", "fgsm": "FGSM-Adv", "rfgsm": "R+FGSM-Adv", "atda": "ATDA"}
     names |= {"bim": f"BIM{steps}-Adv", "madry": f"Madry{steps}-Adv", "bim-atda": f"BIM{steps}-Adv + DA"}
     names |= {"free": f"Free-Adv({spec.m})", "sim": f"SIM{steps}-Adv" + f" {spec.reset}" * (spec.reset != "cycle")}
-    return names[spec.method]
+    own = [] if spec.model == DATASETS[spec.dataset]["model"] else [spec.model]
+    own += [f"{spec.images} images", f"{spec.epochs} epochs"] if spec.images is not None else []
+    return ", ".join([names[spec.method], *own])
+
+
+def among(found: Found, specs: Iterable[RunSpec]) -> Found:
+    """Return those of the runs that are of ``specs``, in the order of these."""
+    runs = dict(found)
+    return [(spec, runs[spec]) for spec in specs if spec in runs]
 
 
 def rate(lr: float) -> str:

@@ -1,51 +1,46 @@
 r"""The tables of chapter 6: stored results beside the paper's numbers, and what they say."""
 
 import hashlib
+from collections.abc import Callable
 
 import pandas as pd
 from scipy.stats import binomtest
 
 from simadv import paper
 from simadv.runs import passes_per_image
-from simadv.specs import DATASETS, RunSpec
+from simadv.specs import DATASETS, EvalSpec, RunSpec
 from simadv.store import Store, default
 from simbook.chapters import evaluations
 from simbook.tables.common import NOT_RUN, Found, rate, title
+from simbook.tables.spread import cells, counted, over_seeds
+
+Measures = Callable[[RunSpec], list[EvalSpec]]
+COLUMNS = ["dataset", "method", "title", "lr", "seed", "attack", "images", "true", "predicted", "low", "high", "paper"]
 
 
-def accuracies(found: Found, *, store: Store | None = None) -> pd.DataFrame:
+def accuracies(found: Found, *, measures: Measures | None = None, store: Store | None = None) -> pd.DataFrame:
     """Return one row a run and attack: what was measured, its 95 % interval, and the paper's number.
 
-    Columns: ``dataset, method, title, lr, attack, images, true, predicted, low, high, paper, run``; accuracies in
-    percent, NaN where not run; ``low, high`` is the Wilson interval of ``true``: the spread of the test set alone.
+    Columns: :data:`COLUMNS` and ``run``; accuracies in percent, NaN where not run; ``low, high`` is the Wilson interval
+    of ``true``: the spread of the test set alone.
+
+    Args:
+        measures: which accuracies of a run; by default those of Table 3.
     """
     store, rows = store or default(), []
     for spec, run in found:
-        for measure in evaluations(spec.dataset):
+        for measure in measures(spec) if measures else evaluations(spec.dataset):
             result = store.evaluation(run, measure) if run else None
             row = {"dataset": spec.dataset, "method": spec.method, "title": title(spec), "lr": spec.lr}
-            row |= {"attack": "Original" if measure.attack == "none" else measure.attack, "run": spec.id}
+            row |= {"attack": "Original" if measure.attack == "none" else measure.attack}
+            row |= {"seed": spec.seed, "images": measure.images, "run": spec.id}
             row["paper"] = paper_value(spec, row["attack"])
             if result is not None:
                 interval = binomtest(result["true"], result["images"]).proportion_ci(method="wilson")
                 row |= {"images": result["images"], "low": 100 * interval.low, "high": 100 * interval.high}
                 row |= {name: 100 * result[name] / result["images"] for name in ("true", "predicted")}
             rows.append(row)
-    columns = [
-        "dataset",
-        "method",
-        "title",
-        "lr",
-        "attack",
-        "images",
-        "true",
-        "predicted",
-        "low",
-        "high",
-        "paper",
-        "run",
-    ]
-    frame = pd.DataFrame(rows).reindex(columns=columns)
+    frame = pd.DataFrame(rows).reindex(columns=[*COLUMNS, "run"])
     numbers = ["lr", "images", "true", "predicted", "low", "high", "paper"]
     return frame.astype(dict.fromkeys(numbers, float))
 
@@ -53,6 +48,8 @@ def accuracies(found: Found, *, store: Store | None = None) -> pd.DataFrame:
 def paper_value(spec: RunSpec, attack: str) -> float | None:
     """Return Table 3's accuracy for a run of one of the paper's methods, or None where it has no such row."""
     if spec.reset == "staggered" or (spec.method == "sim" and (spec.n1, spec.n2) != (10, 20)):
+        return None
+    if spec.images is not None or spec.model != DATASETS[spec.dataset]["model"]:
         return None
     return paper.TABLE3.get(spec.dataset, {}).get(attack, {}).get(spec.method)
 
@@ -90,7 +87,10 @@ def settings_compared() -> pd.DataFrame:
 
 
 def table3(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Return Table 3 of one data set as text: the paper's row of each method, then ours at each rate."""
+    """Return Table 3 of one data set as text: the paper's row of each method, then ours at each rate.
+
+    Ours are means with their standard deviation where there are seeds, and carry the test set's interval where not.
+    """
     lines = []
     for name, rows in frame[frame.dataset == dataset].groupby("title", sort=False):
         printed = rows.drop_duplicates("attack").set_index("attack").paper
@@ -99,10 +99,22 @@ def table3(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
         if rows.true.isna().all():
             lines.append({"method": name, "source": "ours"} | dict.fromkeys(printed.index, NOT_RUN))
             continue
-        for lr, ours in rows.groupby("lr", sort=False):
-            cells = {r.attack: f"{r.true:.2f}" if pd.notna(r.true) else NOT_RUN for r in ours.itertuples()}
-            lines.append({"method": name, "source": f"ours, rate {rate(lr)}"} | cells)
+        for lr, ours in over_seeds(rows).groupby("lr", sort=False):
+            lines.append({"method": name, "source": f"ours, rate {rate(lr)}{counted(ours)}"} | cells(ours))
     return pd.DataFrame(lines).set_index(["method", "source"])
+
+
+def table4(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return Table 4 of one data set as text: SIM-Adv at each of the paper's rates, the paper's row and ours."""
+    lines = []
+    rows = over_seeds(frame[(frame.dataset == dataset) & (frame.title == "SIM(10,20)-Adv")])
+    for lr, printed in paper.TABLE4[dataset].items():
+        ours = rows[(rows.lr == lr) & rows.attack.isin(printed)]
+        lines.append({"rate": rate(lr), "source": "paper"} | {a: f"{v:.2f}" for a, v in printed.items()})
+        lines.append(
+            {"rate": rate(lr), "source": f"ours{counted(ours)}"} | dict.fromkeys(printed, NOT_RUN) | cells(ours)
+        )
+    return pd.DataFrame(lines).set_index(["rate", "source"])
 
 
 def labels_compared(frame: pd.DataFrame, dataset: str, attack: str) -> pd.DataFrame:
@@ -183,7 +195,11 @@ def costs(found: Found) -> pd.DataFrame:
 
 
 def findings(frame: pd.DataFrame, found: Found, dataset: str) -> str:
-    """Return what the chapter found in five sentences of Markdown, every number from the store."""
+    """Return what the chapter found in five sentences of Markdown, every number from the store.
+
+    Args:
+        frame: :func:`simbook.tables.spread.over_seeds` of the runs of Table 3.
+    """
     rows = frame[(frame.dataset == dataset) & frame.true.notna()].set_index(["title", "lr", "attack"])
     bim = next((name for name in rows.index.get_level_values("attack").unique() if name.startswith("BIM")), None)
     if bim is None:
@@ -197,7 +213,10 @@ def findings(frame: pd.DataFrame, found: Found, dataset: str) -> str:
         best = sim.true.idxmax()
         at = sim.loc[best]
         text = f"SIM-Adv at rate {rate(best[1])} classifies {at.true:.2f} % correctly under {bim} with true labels"
-        text += f" (95 % interval of the test set {at.low:.2f} to {at.high:.2f}; one seed)"
+        spread = f"standard deviation over {at.seeds} seeds {at.sd:.2f} points"
+        text += (
+            f" ({spread if at.seeds > 1 else f'95 % interval of the test set {at.low:.2f} to {at.high:.2f}; one seed'})"
+        )
         said.append(text + ("." if pd.isna(at.paper) else f"; the paper reports {at.paper:.2f} %."))
     if len(weak):
         names = ", ".join(f"{name} at {rate(lr)}: {row.true:.2f} %" for (name, lr), row in weak.iterrows())

@@ -1,0 +1,78 @@
+r"""What chapter 6 sets beside Table 3: a stronger attack, rows at other settings, and the resets seed by seed."""
+
+import pandas as pd
+
+from simbook import chapters
+from simbook.tables.common import Found, rate
+from simbook.tables.evaluation import accuracies
+from simbook.tables.spread import over_seeds, worth
+
+APART = 25.0  # points: how far staggered resets should keep the worst epoch above that of a common reset
+SINCE = 24  # index of the first epoch that counts: a few after the first reset
+
+
+def stronger(found: Found) -> pd.DataFrame:
+    """Return Table 3's last attack and the stronger one on the same slice of the test set."""
+    frame = over_seeds(accuracies(found, measures=lambda spec: chapters.stronger(spec.dataset)))
+    lines = []
+    for (dataset, name, lr), rows in frame[frame.true.notna()].groupby(["dataset", "title", "lr"], sort=False):
+        line = {"data set": dataset, "method": name, "rate": rate(lr), "images": f"first {rows.images.iloc[0]:.0f}"}
+        line |= {row.attack: worth(row) for row in rows.itertuples()}
+        lost = rows.true.iloc[0] - rows.true.iloc[-1]
+        lines.append(line | {"points lost": f"{lost:.2f}" if len(rows) == 2 else "-"})
+    return pd.DataFrame(lines).fillna("-").set_index(["data set", "method", "rate"]) if lines else pd.DataFrame()
+
+
+def others(found: Found, dataset: str) -> pd.DataFrame:
+    """Return the rows of one data set that stand apart from Table 3, each with its settings in its name."""
+    rows = over_seeds(accuracies([pair for pair in found if pair[0].dataset == dataset], measures=chapters.beside))
+    rows = rows.assign(rate=rows.lr.map(rate), text=[worth(row) for row in rows.itertuples()])
+    rows["images"] = ["-" if pd.isna(count) else f"{count:.0f}" for count in rows.images]
+    keys = ["title", "rate", "images"]
+    table = rows.pivot_table(index=keys, columns="attack", values="text", aggfunc="first", sort=False)
+    return table.rename_axis(["method", "rate", "test images"]).rename_axis(columns=None)
+
+
+def resets(found: Found) -> pd.DataFrame:
+    """Return each seed's lowest robust accuracy (%) from epoch :data:`SINCE` on under both resets, and their gap.
+
+    Columns: ``dataset, lr, seed, cycle, staggered, gap``; only seeds of which both runs are there.
+    """
+    lowest: dict[tuple, dict[str, float]] = {}
+    for spec, run in found:
+        late = [line["robust"] for line in run.history if line["epoch"] >= SINCE] if run and spec.monitor else []
+        if spec.method == "sim" and late:
+            lowest.setdefault((spec.dataset, spec.lr, spec.seed), {})[spec.reset] = min(late)
+    rows = [
+        (*key, of["cycle"], of["staggered"], of["staggered"] - of["cycle"])
+        for key, of in lowest.items()
+        if len(of) == 2
+    ]
+    columns = ["dataset", "lr", "seed", "cycle", "staggered", "gap"]
+    return pd.DataFrame(rows, columns=columns).sort_values(["dataset", "lr", "seed"], ignore_index=True)
+
+
+def resets_shown(table: pd.DataFrame) -> pd.DataFrame:
+    """Return :func:`resets` as text to read, with the mean over the seeds of each setting where there are several."""
+    lines = []
+    for (dataset, lr), rows in table.groupby(["dataset", "lr"], sort=False):
+        parts = [(str(row.seed), row) for row in rows.itertuples()]
+        if len(rows) > 1:
+            parts.append(("mean", rows[["cycle", "staggered", "gap"]].mean()))
+        for seed, row in parts:
+            numbers = {f"lowest, {name} (%)": f"{getattr(row, name):.1f}" for name in ("cycle", "staggered")}
+            lines.append({"data set": dataset, "rate": rate(lr), "seed": seed} | numbers | {"gap": f"{row.gap:.1f}"})
+    return pd.DataFrame(lines).set_index(["data set", "rate", "seed"]) if lines else pd.DataFrame()
+
+
+def resets_told(table: pd.DataFrame) -> str:
+    """Return whether the gap is as wide as :data:`APART` asks, a sentence for each data set and rate."""
+    said = []
+    for (dataset, lr), rows in table.groupby(["dataset", "lr"], sort=False):
+        gap, count = rows.gap, len(rows)
+        text = f"{dataset}, rate {rate(lr)}: the worst epoch of `staggered` is {gap.mean():.1f} points above `cycle`'s"
+        if count > 1:
+            text += f" on average over {count} seeds ({gap.min():.1f} to {gap.max():.1f})"
+        judged = "is" if gap.mean() >= APART else "is not"
+        said.append(f"- {text}{'' if count > 1 else ', one seed'}; that {judged} at least {APART:g}.")
+    return "\n".join(said) or "No pair of these runs was made yet."
