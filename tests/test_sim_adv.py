@@ -358,7 +358,7 @@ def test_all_claims_of_training_where_every_run_is_there():
     frame = tables.accuracies(found + tables.neighbours(settings, found, store=shelf), store=shelf)
     table = claims.of_training(frame, "mnist")
     assert list(table.verdict) == ["holds"] * 3
-    assert list(table.ours) == ["90.99", "2.72", "1.91"]
+    assert [text.split()[0] for text in table.ours] == ["90.99", "2.72", "1.91"]
     assert list(table.paper) == ["90.99", "2.72", "2.51"]
     pair = tables.over_perturbed(settings, found)
     pair_frame = tables.accuracies(pair, store=shelf)
@@ -384,7 +384,7 @@ def test_two_methods_are_compared_at_the_rates_that_both_have():
     # BIM-Adv was run at 1e-4 alone: there SIM-Adv is 1 point behind, at 1e-3 it has no one to compare with
     others = [(spec, None if (spec.method, spec.lr) == ("bim", 1e-3) else run) for spec, run in others]
     table = claims.of_training(tables.accuracies(found + others, store=shelf), "mnist")
-    assert list(table.ours[:2]) == ["0.00", "3.00"]
+    assert [text.split()[0] for text in table.ours[:2]] == ["0.00", "3.00"]
 
 
 def test_the_paper_s_number_is_of_over_perturbation():

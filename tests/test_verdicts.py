@@ -67,7 +67,13 @@ def accuracies(**values):
     """Rows of chapter 6's table: accuracy under FGSM and BIM(10,40) by method, and SIM-Adv's at both rates."""
     rows = [(name, 1e-4, attack, value) for name, pair in values.items() for attack, value in pair.items()]
     frame = pd.DataFrame(rows, columns=["method", "lr", "attack", "true"])
-    return frame.assign(dataset="mnist", title=frame.method)
+    return frame.assign(dataset="mnist", title=frame.method, seed=0, images=10_000)
+
+
+def margins(table):
+    """Ours of each part, and how far its interval or its standard deviation reaches."""
+    words = table.ours.str.extract(r"^(-?[\d.]+) (?:\[([-\d.]+), [-\d.]+\]|± ([\d.]+))").astype(float)
+    return words[0].tolist(), (words[0] - words[1]).fillna(words[2]).tolist()
 
 
 def test_claims_of_chapter_6_are_differences_beside_the_paper_s():
@@ -80,10 +86,18 @@ def test_claims_of_chapter_6_are_differences_beside_the_paper_s():
     staggered = accuracies(sim=under(99, 99)).assign(title="SIM(10,20)-Adv staggered")
     table = evaluation_claims.of_accuracies(pd.concat([frame, lower, staggered]), "mnist")
     assert table.claim.tolist() == ["C6.1"] * 2 + ["C6.2"] * 3 + ["C6.3"] * 2 + ["C6.4"]
-    assert table.ours.astype(float).tolist() == [88, 36, 89, 88, 30, 1, -1, 2]
+    ours, reach = margins(table)
+    assert ours == [88, 36, 89, 88, 30, 1, -1, 2]
+    assert reach[3] == pytest.approx(1.96 * (90 * 10 / 10_000 + 2 * 98 / 10_000) ** 0.5, abs=0.01)
     assert table.paper.tolist() == ["94.38", "54.03", "91.61", "90.99", "50.21", "2.72", "2.51", "2.62"]
     far, fails = "holds in direction", "does not hold"
     assert table.verdict.tolist() == [far, far, "holds", "holds", far, "holds", fails, "holds"]
+    again = [part.assign(seed=1, true=part.true - (part.method == "sim")) for part in (frame, lower)]
+    several = evaluation_claims.of_accuracies(pd.concat([frame, lower, *again]), "mnist")
+    ours, reach = margins(several)
+    assert ours == [88, 36, 88.5, 87.5, 29.5, 0.5, -1.5, 2]
+    assert reach == pytest.approx([0, 0, *[0.5**0.5] * 5, 0], abs=0.01)
+    assert set(several.ours.str[-9:]) == {"(2 seeds)"}
     part = evaluation_claims.of_accuracies(frame[frame.method != "madry"], "mnist")
     assert part.verdict.tolist()[6:] == ["not tested", "not tested"]
 

@@ -9,6 +9,7 @@ from simbook.tables import embedding, judging
 from simbook.tables.atda import BIM, MADRY, training_facts
 from simbook.tables.common import Found, rate
 from simbook.tables.embedding import SEPARABLE, Panels
+from simbook.tables.spread import difference
 
 HURT_FROM = 0.15  # "especially when lambda >= 0.15", section 3.4
 
@@ -36,7 +37,7 @@ def of_features(panels: Panels) -> pd.DataFrame:
 def of_rates(frame: pd.DataFrame, found: Found, dataset: str) -> pd.DataFrame:
     """Return section 3.3's claims, C3.5 to C3.7: what ATDA loses at the lower rate, and what its loss does there."""
     rows = frame[(frame.dataset == dataset) & (frame.method == "atda")]
-    of = rows.set_index(["lr", "attack"])[["true", "paper"]]
+    of = {key: part.assign(seed=0) for key, part in rows.groupby(["lr", "attack"])}
     high, low = rows.lr.max(), rows.lr.min()
     if high == low:
         nothing = ("needs a second learning rate", float("nan"), None, judging.UNTESTED)
@@ -46,8 +47,9 @@ def of_rates(frame: pd.DataFrame, found: Found, dataset: str) -> pd.DataFrame:
     tested += [(f"rate {names[1]}: FGSM - {MADRY}", (low, "FGSM"), (low, MADRY))]
     judged = []
     for claim, (text, first, second) in zip(("C3.5", "C3.5", "C3.6"), tested, strict=True):
-        ours, printed = of.loc[first] - of.loc[second]
-        judged.append((claim, f"{text} > 0", ours, printed, judging.near(ours, printed, within=5.0)))
+        ours, shown = difference(of[first], of[second])
+        printed = of[first].paper.item() - of[second].paper.item()
+        judged.append((claim, f"{text} > 0", shown, printed, judging.near(ours, printed, within=5.0)))
     falls = ("C3.7", f"training loss, last epochs: rate {names[0]} - rate {names[1]}", loss[high] - loss[low])
     return pd.concat([judging.parts(judged), judging.above_0([falls])], ignore_index=True)
 

@@ -10,6 +10,7 @@ from simbook.tables import embedding, judging, search_space, sim_adv
 from simbook.tables.common import Found
 from simbook.tables.embedding import SEPARABLE, Panels
 from simbook.tables.judging import Part
+from simbook.tables.spread import difference
 
 NEAR = 4.0  # points: section 6.2's bound on what SIM-Adv loses to iterative training
 NONE = 1.0  # percent: fewer examples than this are none
@@ -31,24 +32,23 @@ def of_training(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     bim = attacks_of(rows)[0]
     tested: list[Part] = []
     for method, name in (("free", "Free-Adv"), ("bim", "BIM-Adv"), ("madry", "Madry-Adv")):
-        pair = _by_rate(rows, "sim", bim), _by_rate(rows, method, bim)
-        both = pair[0].index.intersection(pair[1].index)
-        ours = pair[0][both].max() - pair[1][both].max()
+        pair = _of(rows, "sim", bim), _of(rows, method, bim)
+        both = set(pair[0].lr) & set(pair[1].lr)
         row = paper.TABLE3.get(dataset, {}).get(bim, {})
         printed = row["sim"] - row[method] if row else float("nan")
         text, bound = f"SIM-Adv - {name} under {bim}", 0.0
         if method != "free":
-            text, bound = f"{text}, + {NEAR:g}", NEAR
-        margins = ours + bound, printed + bound
-        said = judging.by_sign(margins[0]) if pd.isna(printed) else judging.near(*margins, within=5.0)
-        tested.append(("C5.1", f"{text} > 0", *margins, said))
+            text, bound, printed = f"{text}, + {NEAR:g}", NEAR, printed + NEAR
+        ours, shown = difference(*(part[part.lr.isin(both)].nlargest(1, "true") for part in pair), plus=bound)
+        said = judging.by_sign(ours) if pd.isna(printed) else judging.near(ours, printed, within=5.0)
+        tested.append(("C5.1", f"{text} > 0", shown, printed, said))
     return judging.parts(tested)
 
 
-def _by_rate(rows: pd.DataFrame, method: str, attack: str) -> pd.Series:
-    """Return a method's accuracy (%) by rate where it was run: SIM-Adv with over-perturbation, else the best n1."""
+def _of(rows: pd.DataFrame, method: str, attack: str) -> pd.DataFrame:
+    """Return a method's accuracies that were measured: SIM-Adv's with over-perturbation alone."""
     part = rows[(rows.method == method) & (rows.attack == attack) & rows.true.notna()]
-    return part[(part.method != "sim") | (part.n1 < part.n2)].groupby("lr").true.max()
+    return part[(part.method != "sim") | (part.n1 < part.n2)]
 
 
 def of_over_perturbation(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -57,9 +57,9 @@ def of_over_perturbation(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     tested: list[Part] = []
     for attack in attacks_of(rows):
         part = rows[rows.attack == attack]
-        over, under = part[part.n1 < part.n2].iloc[0], part[part.n1 >= part.n2].iloc[0]
-        text = f"{over.title} - {under.title} under {attack}"
-        tested.append(("C5.2", f"{text} > 0", over.true - under.true, None, _beyond(over, under)))
+        tested.append(
+            ("C5.2", *_compared(part[part.n1 < part.n2].iloc[[0]], part[part.n1 >= part.n2].iloc[[0]], attack))
+        )
     return judging.parts(tested)
 
 
@@ -69,16 +69,16 @@ def of_fig7(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     tested: list[Part] = []
     for attack in attacks_of(rows):
         part = rows[rows.attack == attack].sort_values("n1")
-        over, under = part.iloc[0], part.iloc[-1]
-        text = f"{over.title} - {under.title} under {attack}"
-        tested.append(("C5.3", f"{text} > 0", over.true - under.true, None, _beyond(over, under)))
+        tested.append(("C5.3", *_compared(part.iloc[[0]], part.iloc[[-1]], attack)))
     return judging.parts(tested)
 
 
-def _beyond(better: pd.Series, worse: pd.Series) -> str:
+def _compared(over: pd.DataFrame, under: pd.DataFrame, attack: str) -> tuple[str, str, None, str]:
     """Judge that one accuracy is above another: ``holds`` if their 95 % intervals are apart, else by direction."""
+    better, worse = over.iloc[0], under.iloc[0]
     said = judging.by_sign(better.true - worse.true)
-    return "holds in direction" if said == "holds" and better.low <= worse.high else said
+    said = "holds in direction" if said == "holds" and better.low <= worse.high else said
+    return f"{better.title} - {worse.title} under {attack} > 0", difference(over, under)[1], None, said
 
 
 def of_space(table: pd.DataFrame, toy: Toy) -> pd.DataFrame:

@@ -61,8 +61,8 @@ def by_seed(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return table[attacks].sort_index(level="seed", sort_remaining=False).fillna(NOT_RUN).rename_axis(columns=None)
 
 
-def difference(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, str]:
-    """Return by how many points the accuracies of two settings differ, and that with its spread as text.
+def difference(first: pd.DataFrame, second: pd.DataFrame, *, plus: float = 0.0) -> tuple[float, str]:
+    """Return by how many points the accuracies of two settings differ, ``plus`` some, and that with its spread as text.
 
     Over two or more seeds that both have, the mean difference of a seed with its standard deviation; else of the one
     that both have, with the 95 % interval of two shares of the test set. NaN where no seed has both.
@@ -70,9 +70,9 @@ def difference(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, str]:
     Args:
         first, second: rows of :func:`simbook.tables.evaluation.accuracies`, one a seed, under one attack.
     """
-    pair = first.set_index("seed").join(second.set_index("seed"), lsuffix="_a", rsuffix="_b", how="inner")
+    pair = first.merge(second, on="seed", suffixes=("_a", "_b"))
     pair = pair[pair.true_a.notna() & pair.true_b.notna()]
-    gaps = pair.true_a - pair.true_b
+    gaps = pair.true_a - pair.true_b + plus
     if len(gaps) != 1:
         return gaps.mean(), f"{gaps.mean():.2f} ± {gaps.std():.2f} ({len(gaps)} seeds)" if len(gaps) else NOT_RUN
     row, gap = pair.iloc[0], gaps.iloc[0]

@@ -1,0 +1,70 @@
+r"""The claims of the abstract and of section 1, judged by chapter 6's tables and by the verdicts of other chapters."""
+
+import math
+
+import pandas as pd
+
+from simadv import paper
+from simadv.store import Store
+from simbook.settings import EvaluationSettings
+from simbook.tables import evaluation, judging
+from simbook.tables.common import Found
+from simbook.tables.evaluation_claims import an_epoch, best, gap, iterated, of_table3
+from simbook.tables.spread import difference
+
+#: The claims of later sections that a contribution is made of.
+RESTS_ON = {"C1.5": ("C3.5", "C3.6", "C6.1"), "C1.6": ("C4.4", "C4.11"), "C1.7": ("C5.1", "C6.2", "C6.5")}
+
+
+def of_abstract(frame: pd.DataFrame, found: Found, dataset: str) -> pd.DataFrame:
+    """Return C1.1 to C1.4: what SIM-Adv gains over ATDA and gives to BIM-Adv and Madry-Adv, in accuracy and in time."""
+    rows, bim = frame[(frame.dataset == dataset) & frame.true.notna()], iterated(frame, dataset)
+    rows = rows[~rows.title.str.contains("staggered")]
+    printed = paper.ABSTRACT if dataset == "cifar10" else {}
+    bound = paper.ABSTRACT["accuracy_lost"]
+    compared = [("C1.1", "ATDA", "atda", 0.0), ("C1.4", "BIM-Adv", "bim", bound), ("C1.4", "Madry-Adv", "madry", bound)]
+    parts = []
+    for claim, name, method, plus in compared:
+        ours, shown = difference(best(rows, "sim", bim), best(rows, method, bim), plus=plus)
+        theirs = gap(dataset, bim, "sim", bim, method) + plus
+        said = judging.by_sign(ours) if math.isnan(theirs) else judging.near(ours, theirs, within=5.0)
+        parts.append(
+            (claim, f"SIM-Adv - {name} under {bim}" + f", + {plus:g}" * (plus > 0) + " > 0", shown, theirs, said)
+        )
+    passes, seconds = an_epoch(found, dataset)
+    saved = [("C1.2", "ATDA", "atda", "seconds", seconds), ("C1.3", "BIM-Adv", "bim", "gradient passes", passes)]
+    for claim, name, method, unit, ours in saved:
+        share = 100 * (1 - ours.get("sim", math.nan) / ours.get(method, math.nan))
+        text = f"saved of {name}'s {unit} (%; the paper: of its seconds) > 0"
+        parts.append((claim, text, share, printed.get(f"time_saved_{method}"), judging.by_sign(share)))
+    return judging.parts(parts)
+
+
+def of_contributions(table: pd.DataFrame) -> pd.DataFrame:
+    """Return C1.5 to C1.7, each a part for every claim that it rests on, as that was judged on each data set.
+
+    Args:
+        table: the parts of all other claims, as :func:`simbook.tables.judging.told` returns them.
+    """
+    parts = []
+    for claim, others in RESTS_ON.items():
+        for (other, dataset), rows in table[table.claim.isin(others)].groupby(["claim", "dataset"], sort=False):
+            said = judging.together(rows.verdict)
+            parts.append((claim, f"{other}: {rows.text.iloc[0]}", said, None, said, dataset))
+    return pd.DataFrame(parts, columns=[*judging.PART, "dataset"]).assign(paper="-")
+
+
+def verdicts(
+    table: pd.DataFrame, found: Found, settings: EvaluationSettings, *, store: Store | None = None
+) -> pd.DataFrame:
+    """Return the parts of section 1's claims: those of the abstract on CIFAR10, or on what stands in for it.
+
+    Args:
+        table: the parts of all other claims.
+        found: chapter 6's runs.
+    """
+    first = of_table3(found, settings, seeds=False)
+    frame = evaluation.accuracies(of_table3(found, settings), store=store)
+    datasets = ["cifar10"] if "cifar10" in settings.datasets else settings.datasets
+    own = [of_abstract(frame, first, dataset).assign(dataset=dataset) for dataset in datasets]
+    return judging.told(pd.concat([*own, of_contributions(table)], ignore_index=True))
