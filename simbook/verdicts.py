@@ -5,10 +5,18 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from simadv.store import Store
+from simadv.store import Store, default
 from simbook import chapters
 from simbook.settings import EvaluationSettings, Settings
-from simbook.tables import atda_claims, background, cost_claims, evaluation_claims, iterated_claims, sim_adv_claims
+from simbook.tables import (
+    atda_claims,
+    background,
+    cost_claims,
+    evaluation_claims,
+    first_claims,
+    iterated_claims,
+    sim_adv_claims,
+)
 from simbook.tables.common import Found
 
 # in the book's order
@@ -32,13 +40,22 @@ def of_chapter(chapter: str, found: Found, settings: Settings, *, store: Store |
     return JUDGES[chapter](found, settings, store=store)
 
 
+def read(settings: EvaluationSettings, *, store: Store | None = None) -> dict[str, Found]:
+    """Return the runs of every chapter, as far as they are stored; nothing is trained or measured."""
+    store = store or default()
+    return {name: [(spec, store.find(spec)) for spec in chapters.CHAPTERS[name](settings)] for name in JUDGES}
+
+
 def book(settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
-    """Return :func:`of_chapter` of all chapters below each other, with the ``chapter`` of each part."""
+    """Return :func:`of_chapter` of all chapters below each other, with the ``chapter`` of each part, from the store.
+
+    The first are the claims of the abstract and of section 1, which rest on the others; their page is ``claims``.
+    """
     settings = EvaluationSettings(**asdict(settings))  # chapter 6 has two parameters more than the others
-    return pd.concat(
-        [
-            of_chapter(name, chapters.collect(name, settings, store=store), settings, store=store).assign(chapter=name)
-            for name in JUDGES
-        ],
+    found = read(settings, store=store)
+    later = pd.concat(
+        [of_chapter(name, runs, settings, store=store).assign(chapter=name) for name, runs in found.items()],
         ignore_index=True,
     )
+    first = first_claims.verdicts(later, found["06_evaluation"], settings, store=store).assign(chapter="claims")
+    return pd.concat([first, later], ignore_index=True)

@@ -12,15 +12,20 @@ SINCE = 24  # index of the first epoch that counts: a few after the first reset
 
 
 def stronger(found: Found) -> pd.DataFrame:
-    """Return Table 3's last attack and the stronger one on the same slice of the test set."""
-    frame = over_seeds(accuracies(found, measures=lambda spec: chapters.stronger(spec.dataset)))
+    """Return Table 3's last attack and the stronger one on the same slice of the test set, for the runs that are there.
+
+    The last column is what the stronger attack takes away.
+    """
+    stored = [(spec, run) for spec, run in found if run is not None]
+    frame = over_seeds(accuracies(stored, measures=lambda spec: chapters.stronger(spec.dataset)))
     lines = []
-    for (dataset, name, lr), rows in frame[frame.true.notna()].groupby(["dataset", "title", "lr"], sort=False):
+    for (dataset, name, lr), rows in frame.groupby(["dataset", "title", "lr"], sort=False):
         line = {"data set": dataset, "method": name, "rate": rate(lr), "images": f"first {rows.images.iloc[0]:.0f}"}
         line |= {row.attack: worth(row) for row in rows.itertuples()}
         lost = rows.true.iloc[0] - rows.true.iloc[-1]
-        lines.append(line | {"points lost": f"{lost:.2f}" if len(rows) == 2 else "-"})
-    return pd.DataFrame(lines).fillna("-").set_index(["data set", "method", "rate"]) if lines else pd.DataFrame()
+        lines.append(line | {"points lost": "-" if pd.isna(lost) else f"{lost:.2f}"})
+    table = pd.DataFrame(lines, columns=None if lines else ["data set", "method", "rate"])
+    return table.fillna("-").set_index(["data set", "method", "rate"])
 
 
 def others(found: Found, dataset: str) -> pd.DataFrame:

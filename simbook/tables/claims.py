@@ -1,0 +1,135 @@
+r"""Every claim of the paper on one page: where it is made, the paper's number, ours, the verdict, cell and runs."""
+
+import json
+import re
+from html import escape
+
+import pandas as pd
+from docutils.nodes import make_id
+from IPython.display import HTML
+
+from simadv.store import HOME
+from simbook.settings import EvaluationSettings
+from simbook.tables import sim_adv
+from simbook.tables.common import NAMES, Found
+from simbook.tables.evaluation_claims import of_table3
+from simbook.tables.first_claims import RESTS_ON
+from simbook.tables.judging import CLAIMS, UNTESTED, VERDICTS, together
+
+BOOK = HOME / "book"
+#: The methods whose runs a claim is judged by; a claim about the plane has none.
+METHODS: dict[str, tuple[str, ...]] = {
+    "C1.1": ("sim", "atda"),
+    "C1.2": ("sim", "atda"),
+    "C1.3": ("sim", "bim"),
+    "C1.4": ("sim", "bim", "madry"),
+    **dict.fromkeys(("C2.1", "C2.2", "C2.3", "C3.1", "C4.6"), ("vanilla",)),
+    "C3.2": ("vanilla", "atda"),
+    "C3.3": ("atda", "bim", "sim"),
+    **dict.fromkeys(("C3.4", "C3.5", "C3.6", "C3.7"), ("atda",)),
+    **dict.fromkeys(("C3.8", "C3.9"), ("bim-atda",)),
+    **dict.fromkeys(("C4.1", "C4.2", "C4.3", "C4.5", "C4.7"), ("vanilla", "bim")),
+    **dict.fromkeys(("C4.4", "C4.8", "C4.9", "C4.10", "C4.11"), ("bim",)),
+    "C5.1": ("sim", "free", "bim", "madry"),
+    "C5.2": ("sim",),
+    "C5.3": ("madry",),
+    "C5.8": ("free", "sim"),
+    "C5.9": ("free",),
+    "C5.10": ("sim",),
+    "C6.1": ("free", "atda"),
+    "C6.2": ("sim", "vanilla", "free", "atda"),
+    "C6.3": ("sim", "bim", "madry"),
+    "C6.4": ("sim",),
+    "C6.5": ("sim", "bim", "atda"),
+}
+
+
+def runs(table: pd.DataFrame, found: dict[str, Found], settings: EvaluationSettings) -> dict[str, list[str]]:
+    """Return the ids of the stored runs that each claim is judged by; those with staggered resets judge none.
+
+    Args:
+        table: :func:`simbook.verdicts.book`. found: :func:`simbook.verdicts.read`.
+    """
+    chapter = dict(zip(table.claim, table.chapter, strict=True))
+    of = found | {"06_evaluation": of_table3(found["06_evaluation"], settings)}
+    of["05_sim_adv"] = of["05_sim_adv"] + sim_adv.neighbours(settings, of["05_sim_adv"])
+    of["claims"] = of["06_evaluation"]
+    datasets = table.groupby("claim").dataset.agg(set)
+    ids = {}
+    for claim, methods in METHODS.items():
+        some = [spec for spec, run in of[chapter[claim]] if run is not None and spec.dataset in datasets[claim]]
+        ids[claim] = [spec.id for spec in some if spec.method in methods and spec.reset != "staggered"]
+    rest = {claim: [run for other in others for run in ids[other]] for claim, others in RESTS_ON.items()}
+    return ids | {claim: list(dict.fromkeys(some)) for claim, some in rest.items()}
+
+
+def place(chapter: str, claim: str) -> str:
+    """Return the address of the section whose cell judges a claim; section 1's are judged where chapter 6's are.
+
+    Raises:
+        LookupError: the chapter has no such cell.
+    """
+    name = "06_evaluation" if chapter == "claims" else chapter
+    heading, last = "", None
+    for kind, source in _cells(name):
+        if kind == "markdown":
+            heading = [heading, *re.findall(r"^#+ (.+)$", source, re.M)][-1]
+        elif f'"{claim}"' in source or "of_claims(judged)" in source:
+            last = f"{name}.html#{make_id(heading)}"
+            if f'"{claim}"' in source:
+                break
+    if last is None:
+        raise LookupError(f"no cell of {name} shows how {claim} is judged")
+    return last
+
+
+def counts(table: pd.DataFrame) -> pd.DataFrame:
+    """Return how many claims have each verdict, by data set: what is left of the paper in one look."""
+    said = table.groupby(["claim", "dataset"], sort=False).verdict.agg(together).reset_index()
+    shown = pd.crosstab(said.verdict, said.dataset.replace(NAMES)).reindex([*VERDICTS[::-1], UNTESTED], fill_value=0)
+    order = [*NAMES.values(), *(name for name in shown if name not in NAMES.values())]
+    return shown[[name for name in order if name in shown]].rename_axis(columns=None)
+
+
+def page(table: pd.DataFrame, ids: dict[str, list[str]], chapter: str) -> HTML:
+    """Return the claims of one chapter as a table of HTML: each with its place, its runs, and its parts, judged.
+
+    A data set on which nothing of a claim was tested is named in one line.
+    """
+    lines = []
+    for claim, parts in table[table.chapter == chapter].groupby("claim", sort=False):
+        lines.append(_head(chapter, claim, ids.get(claim, [])))
+        tested = parts.groupby("dataset").verdict.transform(lambda verdicts: (verdicts != UNTESTED).any())
+        for row in parts[tested].itertuples():
+            cells = [NAMES.get(row.dataset, row.dataset), row.part, row.paper, row.ours, row.verdict]
+            lines.append("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in cells) + "</tr>")
+        names = ", ".join(NAMES.get(name, name) for name in parts[~tested].dataset.unique())
+        if names:
+            lines.append(f'<tr><td>{escape(names)}</td><td colspan="3">-</td><td>{UNTESTED}</td></tr>')
+    heads = "".join(f"<th>{name}</th>" for name in ("data set", "part", "the paper", "ours", "verdict"))
+    caption = f'<caption style="caption-side: top; text-align: left; font-weight: bold">{_title(chapter)}</caption>'
+    head = f'<table class="dataframe">\n{caption}\n<thead><tr>{heads}</tr></thead>'
+    return HTML("\n".join([head, *lines, "</table>"]))
+
+
+def _title(chapter: str) -> str:
+    """Return the heading of a chapter's page; of this one, what its own claims are."""
+    if chapter == "claims":
+        return "Abstract and contributions"
+    return re.search(r"^# (.+)$", _cells(chapter)[0][1], re.M)[1]
+
+
+def _cells(chapter: str) -> list[tuple[str, str]]:
+    """Return the cells of a chapter, the type of each and its source."""
+    notebook = json.loads((BOOK / f"{chapter}.ipynb").read_text(encoding="utf-8"))
+    return [(cell["cell_type"], "".join(cell["source"])) for cell in notebook["cells"]]
+
+
+def _head(chapter: str, claim: str, ids: list[str]) -> str:
+    """Return the row that says what a claim is, where the paper makes it, where it is judged, and by which runs."""
+    text, where = (escape(word) for word in CLAIMS[claim])
+    link = f'<a href="{place(chapter, claim)}">{claim}</a>'
+    told = "<br>".join(map(escape, ids))
+    stored = f"<details><summary>runs: {len(ids)}</summary>{told}</details>" if ids else "<div>runs: none stored</div>"
+    stored = stored if claim in METHODS or claim in RESTS_ON else "<div>runs: none needed</div>"
+    return f'<tr><th colspan="5" style="text-align: left">{link}: {text} <em>({where})</em>{stored}</th></tr>'
