@@ -3,6 +3,7 @@
 import pytest
 import torch
 from hypothesis import settings
+from shelves import Shelf
 
 from simadv import data, store
 
@@ -23,3 +24,11 @@ def own_store(tmp_path, monkeypatch) -> store.Store:
     """The default store with an empty folder of this test on top."""
     monkeypatch.setenv("SIMADV_STORE", str(tmp_path / "runs"))
     return store.default()
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch) -> Shelf:
+    """A store of this test's own, over an empty published one, to be filled by hand."""
+    monkeypatch.setattr(store, "PUBLISHED", tmp_path / "published")
+    monkeypatch.setenv("SIMADV_STORE", str(tmp_path / "runs"))
+    return Shelf(tmp_path / "runs")

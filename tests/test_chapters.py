@@ -17,6 +17,7 @@ from jupyter_client.manager import start_new_kernel
 
 from simadv.store import PUBLISHED, Store, write_record
 from simbook.chapters import asked, evaluation_runs, evaluations
+from simbook.publish import LIMIT, SHIPPED
 from simbook.settings import EvaluationSettings as Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -106,6 +107,12 @@ def numbers_shown():
             s.lr for s in evaluation_runs(Settings()) if s.dataset == spec.dataset
         ):
             shown += [(f"{spec.id}/run.json", ("history", epoch, "robust")) for epoch in range(spec.epochs)]
+    first = set(evaluation_runs(Settings()))
+    for spec, measures in asked()["06_evaluation"].items():  # what stands beside Table 3 is shown under true labels
+        run = store.find(spec)
+        for measure in measures if run else []:
+            if store.evaluation(run, measure) and (spec not in first or measure.images):
+                shown.append((f"{spec.id}/evals/{measure.id}.json", ("true",)))
     # a clean image is not attacked: its two conventions are one number, and the chapter shows it once
     return [(file, path) for file, path in shown if not ("/none-" in file and path == ("predicted",))]
 
@@ -187,6 +194,16 @@ def test_nbval_fails_when_a_stored_number_changes(kind, tmp_path):
     done = run_nbval(tmp_path / "runs")
     assert done.returncode == 1
     assert "failed" in done.stdout
+
+
+def test_the_published_store_stays_small():
+    assert sum(path.stat().st_size for path in PUBLISHED.rglob("*") if path.is_file()) < LIMIT == 20_000_000
+
+
+def test_weights_are_published_for_seed_0_of_small_nets_alone():
+    store = Store(PUBLISHED)
+    for run in map(store.get, store.ids()):
+        assert run.measurable == (run.spec.seed == 0 and run.spec.model in SHIPPED), run.spec.id
 
 
 def test_the_published_store_holds_what_the_chapters_ask_for_and_nothing_else():

@@ -1,0 +1,104 @@
+"""The page of every claim, README's table: complete, linked to what is there, and fresh."""
+
+import re
+from dataclasses import replace
+
+import nbformat
+import pytest
+
+from simadv.specs import run_spec
+from simadv.store import HOME
+from simbook import verdicts
+from simbook.settings import EvaluationSettings
+from simbook.tables import claims, first_claims, headline, judging
+
+BOOK = HOME / "book"
+PLANE = {"C5.4", "C5.5", "C5.6", "C5.7"}
+
+
+@pytest.fixture(scope="module")
+def table():
+    return verdicts.book(EvaluationSettings())
+
+
+def test_every_claim_says_by_which_runs_it_is_judged_or_needs_none():
+    assert claims.METHODS.keys() | first_claims.RESTS_ON.keys() | PLANE == judging.CLAIMS.keys()
+
+
+def test_every_claim_is_on_the_page_with_its_place_its_runs_and_its_parts(table):
+    settings = EvaluationSettings()
+    ids = claims.runs(table, verdicts.read(settings), settings)
+    page = "".join(claims.page(table, ids, chapter).data for chapter in table.chapter.unique())
+    linked = re.findall(r'<a href="(\w+)\.html#([\w-]+)">(C[\d.]+)</a>', page)
+    assert [claim for *_, claim in linked] == list(judging.CLAIMS)
+    known = {spec.id for runs in verdicts.read(settings).values() for spec, run in runs if run is not None}
+    shown = set(re.findall(r"\w+/[\w.-]+-s\d+-[0-9a-f]{6}", page))
+    assert shown <= known
+    assert shown
+    tested = table[table.verdict != judging.UNTESTED]
+    assert page.count("<tr><td>") >= len(tested)
+    for verdict in judging.VERDICTS:
+        assert (f"<td>{verdict}</td>" in page) == (verdict in set(tested.verdict))
+
+
+def test_links_lead_to_the_section_whose_cell_judges_the_claim(table):
+    for claim, chapter in dict(zip(table.claim, table.chapter, strict=True)).items():
+        page, anchor = claims.place(chapter, claim).split(".html#")
+        cells = nbformat.read(BOOK / f"{page}.ipynb", as_version=4).cells
+        heads = {
+            claims.make_id(head): i
+            for i, cell in enumerate(cells)
+            for head in re.findall(r"^#+ (.+)$", cell.source, re.M)
+        }
+        later = [cell.source for cell in cells[heads[anchor] :] if cell.cell_type == "code"]
+        assert any("judging.of_claims(" in source for source in later)
+
+
+def test_a_claim_that_no_cell_shows_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "BOOK", tmp_path)
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Empty")]), tmp_path / "05.ipynb")
+    with pytest.raises(LookupError, match=r"no cell of 05 shows how C5.1 is judged"):
+        claims.place("05", "C5.1")
+
+
+def test_contributions_are_worth_what_they_rest_on(table):
+    for claim, others in first_claims.RESTS_ON.items():
+        own = table[(table.claim == claim) & (table.dataset == "mnist")]
+        assert {part.split(":")[0] for part in own.part} == set(others)
+        rest = table[table.claim.isin(others) & (table.dataset == "mnist")]
+        assert judging.together(own.verdict) == judging.together(rest.groupby("claim").verdict.agg(judging.together))
+
+
+def test_the_abstract_s_arithmetic_is_the_paper_s(table):
+    of = table[table.claim.isin(["C1.1", "C1.2", "C1.3", "C1.4"])]
+    assert set(of.dataset) == {"cifar10"}
+    assert of.paper.tolist() == ["35.67", "19.14", "76.03", "0.70", "0.74"]
+    assert of[of.claim == "C1.3"].ours.item() == f"{100 * (1 - 8 / 66):.2f}"
+
+
+def test_verdicts_are_counted_once_a_claim_and_data_set(table):
+    counts = claims.counts(table)
+    assert list(counts)[:3] == ["MNIST", "FMNIST", "CIFAR10"]
+    for name in ("MNIST", "CIFAR10"):
+        assert counts[name].sum() == table[table.dataset == name.lower()].claim.nunique()
+
+
+def test_readme_s_table_is_fresh():
+    text = (HOME / "README.md").read_text(encoding="utf-8")
+    assert headline.renewed(text) == text, "make refresh writes it"
+
+
+def test_readme_s_table_takes_each_method_at_its_better_rate(shelf):
+    sim = run_spec("mnist", "sim", lr=1e-3)
+    shelf.put(sim, clean=99.0, bim=90.0)
+    shelf.put(replace(sim, lr=1e-4), clean=98.0, bim=85.0)
+    text = headline.headline(shelf.store)
+    lines = dict(re.findall(r"^\| ([^|]+?) \| (.*) \|$", text, re.M))
+    assert lines["SIM(10,20)-Adv"].startswith("1e-3 | 99.00 | 99.00 [")
+    assert lines["ATDA"] == "not run | 97.55 | not run | 42.34 | not run"
+    assert "FGSM-Adv" in lines
+
+
+def test_a_readme_without_its_marks_is_an_error():
+    with pytest.raises(ValueError, match="needs the lines"):
+        headline.renewed(f"text {headline.START} text")

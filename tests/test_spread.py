@@ -1,0 +1,205 @@
+"""What numbers are worth: over seeds and over the test set; chapter 6's tables of them on stores made by hand."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+from shelves import SETTINGS
+
+from simadv.specs import run_spec
+from simbook import chapters
+from simbook.settings import EvaluationSettings
+from simbook.tables import beside, evaluation, questions, spread
+from simbook.tables.common import among, title
+
+SIM = run_spec("mnist", "sim", lr=1e-3)
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=4))
+def test_over_seeds_are_the_mean_and_the_sample_s_deviation(values):
+    frame = pd.DataFrame({"true": values, "predicted": values, "seed": range(len(values)), "low": 1.0, "high": 2.0})
+    frame = frame.assign(dataset="mnist", method="sim", title="SIM", lr=1e-3, attack="FGSM", images=10, paper=3.0)
+    (row,) = spread.over_seeds(frame).itertuples()
+    assert row.true == pytest.approx(sum(values) / len(values))
+    assert row.seeds == len(values)
+    if len(values) > 1:
+        variance = sum((value - row.true) ** 2 for value in values) / (len(values) - 1)
+        assert row.sd == pytest.approx(math.sqrt(variance), abs=1e-6)
+        assert pd.isna(row.low)
+        assert spread.worth(row) == f"{row.true:.2f} ± {row.sd:.2f}"
+    else:
+        assert spread.worth(row) == f"{values[0]:.2f} [1.00, 2.00]"
+
+
+def test_settings_without_a_run_are_marked_and_none_is_lost(shelf):
+    frame = spread.over_seeds(shelf.frame)
+    assert set(frame.seeds) == {0}
+    assert {spread.worth(row) for row in frame.itertuples()} == {"not run"}
+    assert len(frame) == 4 * 16
+    assert spread.counted(frame) == ""
+
+
+def test_table_3_has_means_where_there_are_seeds_and_the_test_set_s_interval_where_not(shelf):
+    for seed, bim in enumerate((90.0, 92.0, 91.0)):
+        shelf.put(replace(SIM, seed=seed), clean=99.0, bim=bim)
+    shelf.put(run_spec("mnist", "vanilla", lr=1e-4), clean=98.0, bim=1.0)
+    table = evaluation.table3(shelf.frame, "mnist")
+    ours = table.loc[("SIM(10,20)-Adv", "ours, rate 1e-3, 3 seeds")]
+    assert ours["BIM(10,40)"] == f"91.00 ± {np.std([90, 92, 91], ddof=1):.2f}"
+    assert ours["FGSM"] == "not run"
+    interval = binomtest(9800, 10_000).proportion_ci(method="wilson")
+    one = table.loc[("Vanilla", "ours, rate 1e-4")]
+    assert one["Original"] == f"98.00 [{100 * interval.low:.2f}, {100 * interval.high:.2f}]"
+    assert table.loc[("Vanilla", "paper"), "BIM(10,40)"] == "0.94"
+    assert set(table.loc[("ATDA", "ours")]) == {"not run"}
+    assert set(table.loc[("Vanilla", "ours, rate 1e-3")]) == {"not run"}
+
+
+def test_fewer_seeds_under_one_attack_are_told(shelf):
+    shelf.put(SIM, clean=99.0, bim=90.0)
+    shelf.put(replace(SIM, seed=2), clean=98.0)
+    cells = evaluation.table3(shelf.frame, "mnist").loc[("SIM(10,20)-Adv", "ours, rate 1e-3, 2 seeds")]
+    assert cells["BIM(10,40)"].endswith("(1 of 2)")
+    assert cells["Original"] == f"98.50 ± {0.5**0.5:.2f}"
+
+
+def test_table_4_sets_both_rates_beside_the_paper_s(shelf):
+    shelf.put(SIM, fgsm=95.0, bim=90.0, madry=91.0)
+    table = evaluation.table4(shelf.frame, "mnist")
+    assert list(table.index) == [("1e-3", "paper"), ("1e-3", "ours"), ("1e-4", "paper"), ("1e-4", "ours")]
+    assert list(table.loc[("1e-3", "paper")]) == ["93.87", "89.93", "90.11"]
+    assert [text.split()[0] for text in table.loc[("1e-3", "ours")]] == ["95.00", "90.00", "91.00"]
+    assert set(table.loc[("1e-4", "ours")]) == {"not run"}
+
+
+def test_every_seed_is_shown_where_there_are_several(shelf):
+    assert len(spread.by_seed(shelf.frame, "mnist")) == 0
+    for seed, bim in enumerate((90.0, 92.0)):
+        shelf.put(replace(SIM, seed=seed), clean=99.0, bim=bim)
+    shelf.put(run_spec("mnist", "vanilla", lr=1e-4), clean=98.0, bim=1.0)
+    table = spread.by_seed(shelf.frame, "mnist")
+    assert list(table.index) == [("SIM(10,20)-Adv", "1e-3", 0), ("SIM(10,20)-Adv", "1e-3", 1)]
+    assert table["BIM(10,40)"].tolist() == ["90.00", "92.00"]
+    assert list(table) == ["Original", "BIM(10,40)"]
+
+
+def rows(**by_seed):
+    frame = pd.DataFrame({"seed": [int(name[1:]) for name in by_seed], "true": by_seed.values()})
+    return frame.assign(images=400)
+
+
+def test_a_difference_is_of_the_seeds_that_both_have():
+    value, text = spread.difference(rows(s0=90, s1=92, s2=50), rows(s0=80, s1=84), plus=1.0)
+    assert (value, text) == (10.0, f"10.00 ± {np.std([11, 9], ddof=1):.2f} (2 seeds)")
+    value, text = spread.difference(rows(s0=90, s1=92), rows(s0=80))
+    reach = 1.959964 * math.sqrt((90 * 10 + 80 * 20) / 400)
+    assert (value, text) == (10.0, f"10.00 [{10 - reach:.2f}, {10 + reach:.2f}]")
+    for other in (rows(s1=80), rows(s0=math.nan)):
+        value, text = spread.difference(rows(s0=90), other)
+        assert math.isnan(value)
+        assert text == "not run"
+
+
+def test_the_stronger_attack_stands_beside_the_weaker_on_the_same_images(shelf):
+    assert len(beside.stronger(shelf.found)) == 0
+    shelf.put(SIM, madry=90.0, strong=86.5)
+    shelf.put(run_spec("mnist", "vanilla"))
+    table = beside.stronger(among(shelf.found, chapters.evaluation_runs(SETTINGS)))
+    vanilla, sim = (row for _, row in table.iterrows())
+    assert (sim["images"], sim["points lost"]) == ("first 1000", "3.50")
+    assert sim["Madry(20,50)x10"].startswith("86.50 [")
+    assert sim["Madry(10,40)"].startswith("90.00 [")
+    assert vanilla.tolist() == ["first 1000", "not run", "not run", "-"]
+
+
+def test_the_stronger_attack_is_run_on_a_slice_alone():
+    for dataset in ("mnist", "cifar10", "digits"):
+        weak, strong = chapters.stronger(dataset)
+        assert weak.images == strong.images < 1001
+        assert weak.attack == chapters.ATTACKS[dataset][-1]
+        attack = strong.attack_on(run_spec(dataset, "vanilla"))
+        assert (attack.n2, attack.restarts, attack.n2 / attack.n1) == (50, 10, 2.5)
+
+
+def test_rows_at_other_settings_say_so_and_have_no_number_of_the_paper(shelf):
+    everything = EvaluationSettings()
+    others = chapters.other_runs(everything)
+    names = {title(spec) for spec in others}
+    assert names == {
+        "Vanilla, 20000 images, 20 epochs",
+        "SIM(4,10)-Adv, 20000 images, 20 epochs",
+        "SIM(4,20)-Adv",
+        "SIM(10,20)-Adv, lenet_wide",
+        "BIM(10,30)-Adv, lenet_wide",
+    }
+    assert not set(others) & set(chapters.evaluation_runs(everything))
+    assert [evaluation.paper_value(spec, "BIM(4,20)") for spec in others if spec.dataset == "cifar10"] == [None] * 3
+    assert [evaluation.paper_value(spec, "BIM(10,40)") for spec in others if spec.dataset == "mnist"] == [None] * 2
+    pair = [spec for spec in others if spec.images]
+    shelf.put(pair[0], clean=70.0, bim=0.5)
+    table = beside.others([(spec, shelf.store.find(spec)) for spec in others], "cifar10")
+    assert table["Original"].iloc[0].startswith("70.00 [")
+    assert list(table["BIM(4,20)"])[1:] == ["not run", "not run"]
+    assert list(table.index.get_level_values("test images")) == ["2000", "2000", "-"]
+
+
+def test_seeds_come_after_the_first_one_s_rows_single_steps_first():
+    asked = list(chapters.asked()["06_evaluation"])
+    seeded = [spec for spec in asked if spec.seed]
+    first = chapters.evaluation_runs(EvaluationSettings())
+    assert asked[: len(first)] == first
+    assert [(s.method, s.reset, s.lr, s.seed) for s in seeded[:4]] == [
+        ("sim", "cycle", 1e-4, 1),
+        ("sim", "cycle", 1e-3, 1),
+        ("sim", "staggered", 1e-4, 1),
+        ("sim", "staggered", 1e-3, 1),
+    ]
+    iterated = [spec.method in ("bim", "madry") for spec in seeded]
+    assert iterated == sorted(iterated)
+    assert {replace(spec, seed=0) for spec in seeded} == {spec for spec in first if spec.method != "fgsm"}
+    assert asked[-1].model == "lenet_wide"
+
+
+@pytest.mark.parametrize("own", [{"epochs": 2}, {"lr": 1e-2}, {"seed": 3}, {"dataset": "digits"}])
+def test_a_reader_s_own_rows_bring_no_others(own):
+    settings = EvaluationSettings(**own)
+    assert list(chapters.evaluation(settings)) == chapters.evaluation_runs(settings)
+
+
+def test_the_gap_of_the_worst_epochs_is_seed_by_seed(shelf):
+    assert beside.resets_told(beside.resets(shelf.found)) == "No pair of these runs was made yet."
+    for seed, (cycle, staggered) in enumerate(((1.0, 20.0), (2.0, 40.0))):
+        for reset, low in (("cycle", cycle), ("staggered", staggered)):
+            # a lower epoch before the 25th does not count
+            robust = [0.0] * 24 + [low] + [80.0] * 35
+            shelf.put(replace(SIM, seed=seed, reset=reset), robust=robust)
+    shelf.put(run_spec("mnist", "sim", lr=1e-4))
+    table = beside.resets(shelf.found)
+    assert table.gap.tolist() == [19.0, 38.0]
+    assert beside.resets_shown(table).gap.tolist() == ["19.0", "38.0", "28.5"]
+    told = beside.resets_told(table)
+    assert "28.5 points above `cycle`'s on average over 2 seeds (19.0 to 38.0); that is at least 25" in told
+    assert "19.0 points above `cycle`'s, one seed; that is not at least 25" in beside.resets_told(table[:1])
+
+
+def test_findings_tell_the_spread(shelf):
+    for seed, bim in enumerate((90.0, 92.0)):
+        shelf.put(replace(SIM, seed=seed), clean=99.0, bim=bim)
+    first = among(shelf.found, chapters.evaluation_runs(SETTINGS))
+    said = evaluation.findings(spread.over_seeds(shelf.frame), first, "mnist")
+    assert "91.00 % correctly under BIM(10,40) with true labels (standard deviation over 2 seeds 1.41 points)" in said
+
+
+def test_the_questions_are_answered_by_arithmetic(shelf):
+    shelf.put(run_spec("mnist", "vanilla", lr=1e-4), clean=98.0, bim=1.0)
+    said = questions.answers(spread.over_seeds(shelf.frame), shelf.found)
+    assert f"0.94 % on mnist, {0.94 / (100 - 98.84):.2f} of its clean error" in said
+    assert "Ours on mnist at rate 1e-4 keeps 1.00 %" in said
+    assert f"{866.76 / 293.22:.2f} on mnist" in said
+    assert f"{(2 * 30 + 6) / 8:.2f} with 30 steps" in said
+    assert questions.whole_thousandths("mnist") == ["atda", "sim", "bim"]
