@@ -75,7 +75,8 @@ def resets_told(table: pd.DataFrame) -> str:
     said = []
     for (dataset, lr), rows in table.groupby(["dataset", "lr"], sort=False):
         gap, count = rows.gap, len(rows)
-        text = f"{dataset}, rate {rate(lr)}: the worst epoch of `staggered` is {gap.mean():.1f} points above `cycle`'s"
+        far = f"{abs(gap.mean()):.1f} points {'above' if gap.mean() >= 0 else 'below'}"
+        text = f"{dataset}, rate {rate(lr)}: the worst epoch of `staggered` is {far} `cycle`'s"
         if count > 1:
             text += f" on average over {count} seeds ({gap.min():.1f} to {gap.max():.1f})"
         judged = "is" if gap.mean() >= APART else "is not"
