@@ -11,7 +11,7 @@ from IPython.display import HTML
 from simadv.store import HOME
 from simbook.settings import EvaluationSettings
 from simbook.tables import sim_adv
-from simbook.tables.common import NAMES, Found
+from simbook.tables.common import NAMES, Found, link
 from simbook.tables.evaluation_claims import of_table3
 from simbook.tables.first_claims import RESTS_ON
 from simbook.tables.judging import CLAIMS, UNTESTED, VERDICTS, together
@@ -96,8 +96,8 @@ def page(table: pd.DataFrame, ids: dict[str, list[str]], chapter: str) -> HTML:
 
     A data set on which nothing of a claim was tested is named in one line.
     """
-    lines = []
-    for claim, parts in table[table.chapter == chapter].groupby("claim", sort=False):
+    own, lines = table[table.chapter == chapter], []
+    for claim, parts in own.groupby("claim", sort=False):
         lines.append(_head(chapter, claim, ids.get(claim, [])))
         tested = parts.groupby("dataset").verdict.transform(lambda verdicts: (verdicts != UNTESTED).any())
         for row in parts[tested].itertuples():
@@ -109,7 +109,8 @@ def page(table: pd.DataFrame, ids: dict[str, list[str]], chapter: str) -> HTML:
     heads = "".join(f"<th>{name}</th>" for name in ("data set", "part", "the paper", "ours", "verdict"))
     caption = f'<caption style="caption-side: top; text-align: left; font-weight: bold">{_title(chapter)}</caption>'
     head = f'<table class="dataframe">\n{caption}\n<thead><tr>{heads}</tr></thead>'
-    return HTML("\n".join([head, *lines, "</table>"]))
+    saved = link(own.to_csv(index=False), f"claims-{chapter}", "these claims")
+    return HTML("\n".join([head, *lines, "</table>", saved]))
 
 
 def _title(chapter: str) -> str:

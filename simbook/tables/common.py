@@ -64,7 +64,7 @@ def run_card(found: Found) -> pd.Series:
 
 def download(frame: pd.DataFrame, name: str) -> HTML:
     """Return a link that saves the data of a figure as ``name.csv``; the data are inside the page."""
-    return HTML(_link(frame.to_csv(index=False, float_format="%.6g"), name, "the data of this figure"))
+    return HTML(link(frame.to_csv(index=False, float_format="%.6g"), name, "the data of this figure"))
 
 
 def link_tables() -> None:
@@ -81,26 +81,10 @@ def linked(table: pd.DataFrame) -> str:
     """
     text = table.to_csv(float_format="%.6g")
     name = f"table-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
-    shown = (
-        table
-        if isinstance(table.index, pd.RangeIndex)
-        else pd.concat([_labels(table.index), table.reset_index(drop=True)], axis=1)
-    )
-    with pd.option_context("display.max_colwidth", None):
-        return shown.to_html(index=False, justify="left", border=0) + _link(text, name, "this table")
+    return table.to_html(notebook=True) + link(text, name, "this table")
 
 
-def _labels(index: pd.Index) -> pd.DataFrame:
-    """Return the labels of rows as columns; all but a row's last are left out where the row above has the same."""
-    keys = [key if isinstance(key, tuple) else (key,) for key in index]
-    cells = [
-        ["" if key[: i + 1] == above[: i + 1] and i < len(key) - 1 else label for i, label in enumerate(key)]
-        for above, key in zip([(), *keys], keys, strict=False)
-    ]
-    return pd.DataFrame(cells, columns=[label or "" for label in index.names])
-
-
-def _link(text: str, name: str, what: str) -> str:
-    """Return a link that saves a text that is inside the page."""
+def link(text: str, name: str, what: str) -> str:
+    """Return a link that saves a text as ``name.csv``; the text is inside the page."""
     data = f"data:text/csv;base64,{base64.b64encode(text.encode()).decode()}"
     return f'<a download="{name}.csv" href="{data}" style="font-size: 0.85em; color: inherit">Download {what} (CSV)</a>'
