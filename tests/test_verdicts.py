@@ -16,6 +16,7 @@ from simadv.store import Store
 from simbook import verdicts
 from simbook.settings import EvaluationSettings, Settings
 from simbook.tables import evaluation_claims, judging
+from simbook.tables.spread import GLUE
 
 WORDS = [*judging.VERDICTS, judging.UNTESTED]
 
@@ -72,7 +73,7 @@ def accuracies(**values):
 
 def margins(table):
     """Ours of each part, and how far its interval or its standard deviation reaches."""
-    words = table.ours.str.extract(r"^(-?[\d.]+) (?:\[([-\d.]+), [-\d.]+\]|± ([\d.]+))").astype(float)
+    words = table.ours.str.extract(r"^(-?[\d.]+) (?:\[([-\d.]+),\s[-\d.]+\]|±\s([\d.]+))").astype(float)
     return words[0].tolist(), (words[0] - words[1]).fillna(words[2]).tolist()
 
 
@@ -97,7 +98,7 @@ def test_claims_of_chapter_6_are_differences_beside_the_paper_s():
     ours, reach = margins(several)
     assert ours == [88, 36, 88.5, 87.5, 29.5, 0.5, -1.5, 2]
     assert reach == pytest.approx([0, 0, *[0.5**0.5] * 5, 0], abs=0.01)
-    assert set(several.ours.str[-9:]) == {"(2 seeds)"}
+    assert set(several.ours.str[-9:]) == {f"(2{GLUE}seeds)"}
     part = evaluation_claims.of_accuracies(frame[frame.method != "madry"], "mnist")
     assert part.verdict.tolist()[6:] == ["not tested", "not tested"]
 

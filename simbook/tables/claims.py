@@ -100,13 +100,18 @@ def page(table: pd.DataFrame, ids: dict[str, list[str]], chapter: str) -> HTML:
     for claim, parts in own.groupby("claim", sort=False):
         lines.append(_head(chapter, claim, ids.get(claim, [])))
         tested = parts.groupby("dataset").verdict.transform(lambda verdicts: (verdicts != UNTESTED).any())
-        for row in parts[tested].itertuples():
-            cells = [NAMES.get(row.dataset, row.dataset), row.part, row.paper, row.ours, row.verdict]
-            lines.append("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in cells) + "</tr>")
+        for dataset, some in parts[tested].groupby("dataset", sort=False):
+            name = NAMES.get(dataset, dataset)
+            rows = [[name, row.part, row.paper, row.ours, row.verdict] for row in some.itertuples()]
+            if len(rows) > 1:
+                rows.append([name, "together", "", "", together(some.verdict)])
+            lines += ["<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows]
         names = ", ".join(NAMES.get(name, name) for name in parts[~tested].dataset.unique())
         if names:
             lines.append(f'<tr><td>{escape(names)}</td><td colspan="3">-</td><td>{UNTESTED}</td></tr>')
-    heads = "".join(f"<th>{name}</th>" for name in ("data set", "part", "the paper", "ours", "verdict"))
+    heads = "".join(
+        f'<th style="text-align: left">{name}</th>' for name in ("data set", "part", "the paper", "ours", "verdict")
+    )
     caption = f'<caption style="caption-side: top; text-align: left; font-weight: bold">{_title(chapter)}</caption>'
     head = f'<table class="dataframe">\n{caption}\n<thead><tr>{heads}</tr></thead>'
     saved = link(own.to_csv(index=False), f"claims-{chapter}", "these claims")
@@ -129,8 +134,9 @@ def _cells(chapter: str) -> list[tuple[str, str]]:
 def _head(chapter: str, claim: str, ids: list[str]) -> str:
     """Return the row that says what a claim is, where the paper makes it, where it is judged, and by which runs."""
     text, where = (escape(word) for word in CLAIMS[claim])
-    link = f'<a href="{place(chapter, claim)}">{claim}</a>'
+    address = f'<a href="{place(chapter, claim)}">{claim}</a>'
     told = "<br>".join(map(escape, ids))
-    stored = f"<details><summary>runs: {len(ids)}</summary>{told}</details>" if ids else "<div>runs: none stored</div>"
-    stored = stored if claim in METHODS or claim in RESTS_ON else "<div>runs: none needed</div>"
-    return f'<tr><th colspan="5" style="text-align: left">{link}: {text} <em>({where})</em>{stored}</th></tr>'
+    none = "none stored" if claim in METHODS or claim in RESTS_ON else "none needed"
+    stored = f"<details><summary>runs: {len(ids)}</summary>{told}</details>" if ids else f"<div>runs: {none}</div>"
+    plain = f'<div style="font-weight: normal"><em>{where}</em>{stored}</div>'
+    return f'<tr><th colspan="5" style="text-align: left">{address}: {text}{plain}</th></tr>'

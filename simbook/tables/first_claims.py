@@ -50,7 +50,7 @@ def of_contributions(table: pd.DataFrame) -> pd.DataFrame:
     for claim, others in RESTS_ON.items():
         for (other, dataset), rows in table[table.claim.isin(others)].groupby(["claim", "dataset"], sort=False):
             said = judging.together(rows.verdict)
-            parts.append((claim, f"{other}: {rows.text.iloc[0]}", said, None, said, dataset))
+            parts.append((claim, f"{other}: {rows.text.iloc[0]}", f"see {other}", None, said, dataset))
     return pd.DataFrame(parts, columns=[*judging.PART, "dataset"]).assign(paper="-")
 
 

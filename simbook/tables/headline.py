@@ -6,7 +6,7 @@ from simbook.settings import EvaluationSettings
 from simbook.tables.common import NOT_RUN, rate
 from simbook.tables.evaluation import accuracies
 from simbook.tables.evaluation_claims import of_table3
-from simbook.tables.spread import over_seeds, worth
+from simbook.tables.spread import GLUE, over_seeds, worth
 
 START, END = "<!-- headline: written by make refresh -->", "<!-- end of headline -->"
 SHOWN = ("Original", "BIM(10,40)")
@@ -26,7 +26,7 @@ def headline(store: Store | None = None) -> str:
         line = [name, NOT_RUN if lr is None else rate(lr)]
         for attack in SHOWN:
             printed = cells[attack].paper
-            line += ["-" if printed != printed else f"{printed:.2f}", worth(cells[attack])]
+            line += ["-" if printed != printed else f"{printed:.2f}", worth(cells[attack]).replace(GLUE, " ")]
         lines.append(line)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

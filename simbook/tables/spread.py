@@ -6,6 +6,7 @@ from scipy.stats import norm
 
 from simbook.tables.common import NOT_RUN, rate
 
+GLUE = "\N{NO-BREAK SPACE}"  # within a spread: a narrow column breaks before it
 SETTING = ["dataset", "method", "title", "lr", "attack"]
 
 
@@ -34,7 +35,8 @@ def worth(row) -> str:
     """Return one accuracy of :func:`over_seeds` with its spread as text."""
     if pd.isna(row.true):
         return NOT_RUN
-    return f"{row.true:.2f} ± {row.sd:.2f}" if row.seeds > 1 else f"{row.true:.2f} [{row.low:.2f}, {row.high:.2f}]"
+    spread = f"±{GLUE}{row.sd:.2f}" if row.seeds > 1 else f"[{row.low:.2f},{GLUE}{row.high:.2f}]"
+    return f"{row.true:.2f} {spread}"
 
 
 def cells(rows: pd.DataFrame) -> dict[str, str]:
@@ -74,8 +76,10 @@ def difference(first: pd.DataFrame, second: pd.DataFrame, *, plus: float = 0.0) 
     pair = pair[pair.true_a.notna() & pair.true_b.notna()]
     gaps = pair.true_a - pair.true_b + plus
     if len(gaps) != 1:
-        return gaps.mean(), f"{gaps.mean():.2f} ± {gaps.std():.2f} ({len(gaps)} seeds)" if len(gaps) else NOT_RUN
+        return gaps.mean(), f"{gaps.mean():.2f} ±{GLUE}{gaps.std():.2f} ({len(gaps)}{GLUE}seeds)" if len(
+            gaps
+        ) else NOT_RUN
     row, gap = pair.iloc[0], gaps.iloc[0]
     variance = sum(p * (100 - p) / n for p, n in ((row.true_a, row.images_a), (row.true_b, row.images_b)))
     reach = norm.ppf(0.975) * np.sqrt(variance)
-    return gap, f"{gap:.2f} [{gap - reach:.2f}, {gap + reach:.2f}]"
+    return gap, f"{gap:.2f} [{gap - reach:.2f},{GLUE}{gap + reach:.2f}]"
