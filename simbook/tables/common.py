@@ -81,7 +81,23 @@ def linked(table: pd.DataFrame) -> str:
     """
     text = table.to_csv(float_format="%.6g")
     name = f"table-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
-    return table.to_html(notebook=True) + link(text, name, "this table")
+    shown = (
+        table
+        if isinstance(table.index, pd.RangeIndex)
+        else pd.concat([_labels(table.index), table.reset_index(drop=True)], axis=1)
+    )
+    with pd.option_context("display.max_colwidth", None):
+        return shown.to_html(index=False, justify="left", border=0) + link(text, name, "this table")
+
+
+def _labels(index: pd.Index) -> pd.DataFrame:
+    """Return the labels of rows as columns; all but a row's last are left out where the row above has the same."""
+    keys = [key if isinstance(key, tuple) else (key,) for key in index]
+    cells = [
+        ["" if key[: i + 1] == above[: i + 1] and i < len(key) - 1 else label for i, label in enumerate(key)]
+        for above, key in zip([(), *keys], keys, strict=False)
+    ]
+    return pd.DataFrame(cells, columns=[label or "" for label in index.names])
 
 
 def link(text: str, name: str, what: str) -> str:
