@@ -6,6 +6,7 @@ from dataclasses import replace
 import nbformat
 import pytest
 
+from simadv import runs
 from simadv.specs import run_spec
 from simadv.store import HOME
 from simbook import verdicts
@@ -102,3 +103,20 @@ def test_readme_s_table_takes_each_method_at_its_better_rate(shelf):
 def test_a_readme_without_its_marks_is_an_error():
     with pytest.raises(ValueError, match="needs the lines"):
         headline.renewed(f"text {headline.START} text")
+
+
+def test_the_page_reads_what_is_stored_and_trains_nothing(shelf, monkeypatch):
+    """On the digits, with two runs there and all others missing: neither the loop nor an attack is called."""
+    monkeypatch.setattr(runs, "trainer_of", None)
+    monkeypatch.setattr(runs, "load_data", None)
+    settings = EvaluationSettings(profile="digits")
+    first, second, *_ = verdicts.chapters.evaluation_runs(settings)
+    for spec in (first, second):
+        shelf.put(spec)
+    table = verdicts.book(settings)
+    ids = claims.runs(table, verdicts.read(settings), settings)
+    assert {run for some in ids.values() for run in some} == {
+        first.id
+    }  # the other is FGSM-Adv, which no claim is about
+    for chapter in table.chapter.unique():
+        assert "not tested" in claims.page(table, ids, chapter).data

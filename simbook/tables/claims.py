@@ -57,9 +57,11 @@ def runs(table: pd.DataFrame, found: dict[str, Found], settings: EvaluationSetti
     datasets = table.groupby("claim").dataset.agg(set)
     ids = {}
     for claim, methods in METHODS.items():
+        if claim not in chapter:  # one that this profile's data sets have nothing to say of
+            continue
         some = [spec for spec, run in of[chapter[claim]] if run is not None and spec.dataset in datasets[claim]]
         ids[claim] = [spec.id for spec in some if spec.method in methods and spec.reset != "staggered"]
-    rest = {claim: [run for other in others for run in ids[other]] for claim, others in RESTS_ON.items()}
+    rest = {claim: [run for other in others for run in ids.get(other, [])] for claim, others in RESTS_ON.items()}
     return ids | {claim: list(dict.fromkeys(some)) for claim, some in rest.items()}
 
 
