@@ -112,6 +112,7 @@ def test_a_difference_is_of_the_seeds_that_both_have():
 
 def test_the_stronger_attack_stands_beside_the_weaker_on_the_same_images(shelf):
     assert len(beside.stronger(shelf.found)) == 0
+    assert beside.stronger_told(shelf.found) == "Nothing was measured under the stronger attack yet."
     shelf.put(SIM, madry=90.0, strong=86.5)
     shelf.put(run_spec("mnist", "vanilla"))
     table = beside.stronger(among(shelf.found, chapters.evaluation_runs(SETTINGS)))
@@ -120,6 +121,9 @@ def test_the_stronger_attack_stands_beside_the_weaker_on_the_same_images(shelf):
     assert sim["Madry(20,50)x10"].startswith("86.50 [")
     assert sim["Madry(10,40)"].startswith("90.00 [")
     assert vanilla.tolist() == ["first 1000", "not run", "not run", "-"]
+    shelf.put(run_spec("mnist", "atda"), madry=0.0, strong=0.0)
+    said = beside.stronger_told(among(shelf.found, chapters.evaluation_runs(SETTINGS)))
+    assert said.endswith("takes: 3.5 from SIM(10,20)-Adv at 1e-3; nothing from 1 others.")
 
 
 def test_the_stronger_attack_is_run_on_a_slice_alone():

@@ -28,6 +28,18 @@ def stronger(found: Found) -> pd.DataFrame:
     return table.fillna("-").set_index(["data set", "method", "rate"])
 
 
+def stronger_told(found: Found) -> str:
+    """Return what the stronger attack takes from each net, a sentence a data set, the most first."""
+    table = stronger(found)
+    said = []
+    for dataset, rows in table[table["points lost"] != "-"].groupby(level="data set", sort=False):
+        lost = rows["points lost"].astype(float).sort_values(ascending=False)
+        parts = [f"{value:.1f} from {name} at {lr}" for (_, name, lr), value in lost.items() if value > 0]
+        none = f"; nothing from {sum(lost == 0)} others" if (lost == 0).any() else ""
+        said.append(f"- {dataset}: points that the stronger attack takes: {', '.join(parts) or 'none'}{none}.")
+    return "\n".join(said) or "Nothing was measured under the stronger attack yet."
+
+
 def others(found: Found, dataset: str) -> pd.DataFrame:
     """Return the rows of one data set that stand apart from Table 3, each with its settings in its name."""
     rows = over_seeds(accuracies([pair for pair in found if pair[0].dataset == dataset], measures=chapters.beside))
