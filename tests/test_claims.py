@@ -15,6 +15,7 @@ from simbook.tables import claims, first_claims, headline, judging
 
 BOOK = HOME / "book"
 PLANE = {"C5.4", "C5.5", "C5.6", "C5.7"}
+MEASURED = {"C6.6", "C6.7", "C6.8"}  # by make bench, on no run of the store
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def table():
 
 
 def test_every_claim_says_by_which_runs_it_is_judged_or_needs_none():
-    assert claims.METHODS.keys() | first_claims.RESTS_ON.keys() | PLANE == judging.CLAIMS.keys()
+    assert claims.METHODS.keys() | first_claims.RESTS_ON.keys() | PLANE | MEASURED == judging.CLAIMS.keys()
 
 
 def test_every_claim_is_on_the_page_with_its_place_its_runs_and_its_parts(table):

@@ -24,7 +24,7 @@ def stronger(found: Found) -> pd.DataFrame:
         line |= {row.attack: worth(row) for row in rows.itertuples()}
         lost = rows.true.iloc[0] - rows.true.iloc[-1]
         lines.append(line | {"points lost": "-" if pd.isna(lost) else f"{lost:.2f}"})
-    table = pd.DataFrame(lines, columns=None if lines else ["data set", "method", "rate"])
+    table = pd.DataFrame(lines, columns=None if lines else ["data set", "method", "rate", "points lost"])
     return table.fillna("-").set_index(["data set", "method", "rate"])
 
 

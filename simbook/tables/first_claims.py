@@ -7,7 +7,7 @@ import pandas as pd
 from simadv import paper
 from simadv.store import Store
 from simbook.settings import EvaluationSettings
-from simbook.tables import evaluation, judging
+from simbook.tables import cost, evaluation, judging
 from simbook.tables.common import Found
 from simbook.tables.evaluation_claims import an_epoch, best, gap, iterated, of_table3
 from simbook.tables.spread import difference
@@ -31,7 +31,8 @@ def of_abstract(frame: pd.DataFrame, found: Found, dataset: str) -> pd.DataFrame
         parts.append(
             (claim, f"SIM-Adv - {name} under {bim}" + f", + {plus:g}" * (plus > 0) + " > 0", shown, theirs, said)
         )
-    passes, seconds = an_epoch(found, dataset)
+    passes, _ = an_epoch(found, dataset)
+    seconds = cost.seconds_of(cost.parts(), dataset, alone=True) if dataset in paper.DATASETS else {}
     saved = [("C1.2", "ATDA", "atda", "seconds", seconds), ("C1.3", "BIM-Adv", "bim", "gradient passes", passes)]
     for claim, name, method, unit, ours in saved:
         share = 100 * (1 - ours.get("sim", math.nan) / ours.get(method, math.nan))
