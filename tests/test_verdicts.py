@@ -31,6 +31,7 @@ def test_a_margin_is_judged_by_its_sign_and_by_how_near_it_is():
     assert judging.near(5.0, 10.0, within=5.0) == "holds"
     assert judging.near(4.9, 10.0, within=5.0) == "holds in direction"
     assert judging.near(-1.0, 1.0, within=5.0) == "does not hold"
+    assert judging.near(1.0, np.nan, within=5.0) == "holds"  # there is no number to be near to
     assert judging.near(np.nan, 1.0, within=5.0) == "not tested"
 
 

@@ -24,9 +24,13 @@ def by_sign(margin: float) -> str:
 
 
 def near(ours: float, printed: float, *, within: float) -> str:
-    """Judge the claim that a difference is above 0 by its sign, and by whether it is near the paper's (points)."""
+    """Judge the claim that a difference is above 0 by its sign, and by whether it is near the paper's (points).
+
+    Where the paper has no number, NaN, the sign decides.
+    """
     said = by_sign(ours)
-    return said if said != VERDICTS[2] or abs(ours - printed) <= within else VERDICTS[1]
+    far = abs(ours - printed) > within
+    return VERDICTS[1] if said == VERDICTS[2] and far else said
 
 
 def parts(rows: list[Part]) -> pd.DataFrame:
