@@ -47,7 +47,7 @@ def card(found: Parts) -> pd.DataFrame:
 def by_device(records: list[dict], rows: Callable[[dict], pd.DataFrame]) -> pd.DataFrame:
     """Return ``rows`` of the records of one part below each other, the device named; one line where there are none."""
     if not records:
-        return pd.DataFrame({"": [NOT_RUN]}, index=pd.Index(["make bench"], name="device"))
+        return pd.DataFrame({"measured": [NOT_RUN]}, index=pd.Index(["-"], name="device"))
     return pd.concat({part["about"]["device"]: rows(part) for part in records}, names=["device"])
 
 
