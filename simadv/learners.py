@@ -30,7 +30,8 @@ class Adversarial:
 
     def __call__(self, x_hat: Tensor, y: Tensor, index: Tensor, *, epoch: int, view, generator) -> Tensor:
         """Update the model and return the loss, a scalar that stays on the device."""
-        self.model.train()
+        if not self.model.training:  # a walk through all modules at each step would be seen in the time
+            self.model.train()
         with autocast(x_hat.device, self.precision):
             x_tilde = self.adversary(self.model, x_hat, y, index, epoch=epoch, view=view, generator=generator)
         # rates are numbers inside a graph: another rate, another graph
@@ -86,5 +87,4 @@ class FreeReplay:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return the context of a step: bf16 where asked, else whatever the model's own type is."""
     # a graph must cast the weights of the moment: it may neither find nor leave casts in a cache
-    cached = device.type == "cpu"
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=cached)
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=device.type == "cpu")
