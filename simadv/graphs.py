@@ -27,7 +27,8 @@ class Replayed:
 
     def __call__(self, model: nn.Module, *values) -> Tensor:
         """Return what the function returns, in a tensor of the caller's own."""
-        if not (getattr(model, "replayable", False) and values[0].device.type in DEVICES):
+        wanted = any(isinstance(v, Tensor) and v.requires_grad for v in values)  # a gradient, of the caller's own
+        if wanted or not getattr(model, "replayable", False) or values[0].device.type not in DEVICES:
             return self.function(model, *values)
         self.stream = self.stream or cuda.Stream(values[0].device)
         name = (model, *((v.shape, v.dtype) if isinstance(v, Tensor) else v for v in values))

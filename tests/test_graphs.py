@@ -200,6 +200,16 @@ def test_results_are_the_callers_own_and_shapes_have_records_of_their_own(tapes)
         assert product.tolist() == [i * (7 if place % 2 else 5)] * size
 
 
+def test_who_asks_for_a_gradient_gets_it(tapes):
+    net = build("lenet", image_shape=(1, 28, 28), classes=10, seed=0)
+    work = graphs.Replayed(lambda model, x: (x * x).sum())
+    for _ in range(graphs.WARM_UP + 2):
+        x = torch.ones(3, requires_grad=True)
+        work(net, x).backward()
+        assert x.grad.tolist() == [2, 2, 2]
+    assert not tapes
+
+
 def test_a_model_that_is_not_known_to_be_fit_runs_as_it_is(tapes):
     """A reader's own net may do another thing at each call, and a reader's Adam may keep numbers on the CPU."""
     x, y = torch.rand(16, 1, 28, 28), torch.arange(16) % 10
