@@ -21,13 +21,10 @@ from simadv.graphs import Replayed
 RESETS = ("cycle", "staggered", "never", "random")
 
 
-class NoAdversary:
-    """Vanilla training: there are no examples. Others start from here: nothing to observe, nothing to keep."""
+class Adversary:
+    """What all have in common: nothing to observe, nothing to keep."""
 
-    passes, makes = (0, 0), False
-
-    def __call__(self, model, x_hat, y, index, *, epoch, view, generator) -> None:
-        """Return nothing."""
+    passes, makes = (0, 0), True
 
     def observe(self, x_hat, x_tilde, index, *, epoch, view) -> None:
         """Look at nothing."""
@@ -37,10 +34,17 @@ class NoAdversary:
         return {}
 
 
-class Attacker(NoAdversary):
-    """Fresh examples by an attack in every epoch: FGSM-Adv, R+FGSM-Adv, BIM-Adv, Madry-Adv (section 2.2)."""
+class NoAdversary(Adversary):
+    """Vanilla training: there are no examples."""
 
-    makes = True
+    makes = False
+
+    def __call__(self, model, x_hat, y, index, *, epoch, view, generator) -> None:
+        """Return nothing."""
+
+
+class Attacker(Adversary):
+    """Fresh examples by an attack in every epoch: FGSM-Adv, R+FGSM-Adv, BIM-Adv, Madry-Adv (section 2.2)."""
 
     def __init__(self, attack: Attack) -> None:
         self.attack, self.climb = attack, Replayed(attack.climb)
@@ -78,7 +82,7 @@ class Carried:
         self.values[index] = self._encode(x)
 
 
-class SIM(NoAdversary):
+class SIM(Adversary):
     r"""SIM-Adv: one carried example per training image, moved one step an epoch (Eqs. 14-16, section 5.1).
 
     .. math:: \tilde x_{i+1} = \mathrm{clip}_{[0,1]}[\tilde x_i + \delta_{i+1}], \quad
@@ -106,8 +110,6 @@ class SIM(NoAdversary):
 
     Chapter: :doc:`05_sim_adv`.
     """
-
-    makes = True
 
     def __init__(
         self, x: Tensor, *, epsilon, n1, n2, reset="cycle", seed=0, k=1, labels="true", projection="ball", mode="eval"
