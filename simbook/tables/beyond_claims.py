@@ -109,10 +109,9 @@ def findings(table: pd.DataFrame, bars: pd.DataFrame, dataset: str) -> str:
     sims = rows[rows.method.isin(["sim", "sim-k", "free-sim"]) & rows.projection.ne("literal")]
     for row in sims.sort_values("last", ascending=False).head(3).itertuples():
         low, high = beyond.interval(row.last, int(row.watched))
-        said.append(
-            f"{row.title} ends at {row.last:.1f} % under the monitor's BIM ({low:.1f} to {high:.1f}, 95 % of "
-            f"{row.watched:.0f} images, one seed), had {row.lowest:.1f} % in its worst epoch after the first n2, and took {row.F:g} F."
-        )
+        text = f"{row.title} ends at {row.last:.1f} % under the monitor's BIM ({low:.1f} to {high:.1f}, 95 % of "
+        text += f"{row.watched:.0f} images, one seed), had {row.lowest:.1f} % in its worst epoch after the first n2, "
+        said.append(f"{text}and took {row.F:g} F an image.")
     for bar in beyond.BARS:
         reached = rows[rows[f"to {bar:g}"].notna()].sort_values(f"to {bar:g}")
         if len(reached):
