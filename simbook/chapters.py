@@ -55,8 +55,6 @@ LAMBDAS = {"digits": (0.0, 0.15, 0.4)}
 N1 = {"digits": (5, 2)}
 # C4.4: the n of BIM(n,n) that nets are trained with
 TRAINED_WITH = (1, 5, 30)
-# Chapter 7's slice of the test set.
-SURVIVORS = {"digits": 60}
 # Chapter 7 in the order of its worth: no reset and few steps to epsilon, no attack pass, resets, neighbours at their
 # own settings, more steps an epoch, Eq. 15 as printed.
 _NEVER = {"reset": "never"}
@@ -237,14 +235,14 @@ def beyond(settings: Settings) -> Asked:
         for spec in runs[dataset]:
             asked[spec] += survival(spec, sources=[s for s in (last["vanilla"], last["bim"]) if s != spec])
             if spec.method == "free-sim":
-                asked[spec].append(Staleness(epochs=20, images=SURVIVORS.get(dataset, 1000)))
+                asked[spec].append(Staleness(epochs=20, images=SLICE.get(dataset, 1000)))
     return asked
 
 
 def survival(spec: RunSpec, *, sources: list[RunSpec]) -> list[Measure | EvalSpec]:
     """Return the strongest tests of a net, on a slice: many restarts, a margin, signs of masking, other nets."""
-    images = SURVIVORS.get(spec.dataset, 1000)
-    attacks = [EvalSpec(attack=attack, images=images) for attack in ("BIM(10,40)", "Madry(20,50)x10", "CW(20,50)")]
+    images = SLICE.get(spec.dataset, 1000)
+    attacks = [EvalSpec(attack=attack, images=images) for attack in ("BIM(10,40)", STRONGER, "CW(20,50)")]
     foreign = [Transfer(source=source.id, attack="BIM(10,40)", images=images) for source in sources]
     return [*attacks, Signs(attack="BIM(10,40)", images=images), *foreign]
 

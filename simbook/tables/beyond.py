@@ -95,7 +95,7 @@ def bars(found: Found, *, store: Store | None = None) -> pd.DataFrame:
             late = line[line.epoch > (spec.n2 or 0)] if len(line) > (spec.n2 or 0) else line
             row |= {"last": line.robust.iloc[-1], "lowest": late.robust.min(), "watched": spec.monitor_images}
         for name, attack in (("stronger", "Madry(20,50)x10"), ("margin", "CW(20,50)"), ("bim", "BIM(10,40)")):
-            row[name] = percent(run, EvalSpec(attack=attack, images=chapters.SURVIVORS.get(spec.dataset, 1000)), store)
+            row[name] = percent(run, EvalSpec(attack=attack, images=chapters.SLICE.get(spec.dataset, 1000)), store)
         rows.append(row)
     columns = [
         "dataset",
@@ -193,7 +193,7 @@ def staleness(found: Found, *, store: Store | None = None) -> pd.DataFrame:
     frames = [pd.DataFrame(columns=["dataset", "title", "epoch", "pixels", "weighted"])]
     for spec, run in found:
         if spec.method == "free-sim" and run is not None:
-            images = chapters.SURVIVORS.get(spec.dataset, 1000)
+            images = chapters.SLICE.get(spec.dataset, 1000)
             record = (store or default()).evaluation(run, Staleness(epochs=20, images=images))
             if record is not None:
                 line = pd.DataFrame({name: record[name] for name in ("epoch", "pixels", "weighted")})
@@ -208,7 +208,7 @@ def survivors(found: Found, *, store: Store | None = None) -> pd.DataFrame:
     last = {(spec.dataset, spec.method): spec for spec, _ in found}
     rows = []
     for spec, run in found:
-        images = chapters.SURVIVORS.get(spec.dataset, 1000)
+        images = chapters.SLICE.get(spec.dataset, 1000)
         row = {"dataset": spec.dataset, "title": title(spec), "method": spec.method, "images": images}
         for attack in ("BIM(10,40)", "Madry(20,50)x10", "CW(20,50)"):
             row[attack] = percent(run, EvalSpec(attack=attack, images=images), store)

@@ -19,7 +19,7 @@ Found = list[tuple[RunSpec, Run | None]]
 
 
 def title(spec: RunSpec) -> str:
-    """Return the method of a run as the paper writes it, ``SIM(10,20)-Adv``, and what else tells it apart: its net, its data."""
+    """Return the method of a run as the paper writes it, ``SIM(10,20)-Adv``, and what else tells it apart."""
     steps = f"({spec.n1:g},{spec.n2})" if spec.n1 is not None else ""
     names = {"vanilla": "Vanilla", "fgsm": "FGSM-Adv", "rfgsm": "R+FGSM-Adv", "atda": "ATDA"}
     names |= {"bim": f"BIM{steps}-Adv", "madry": f"Madry{steps}-Adv", "bim-atda": f"BIM{steps}-Adv + DA"}
