@@ -27,7 +27,7 @@ def of_abstract(frame: pd.DataFrame, found: Found, dataset: str) -> pd.DataFrame
     for claim, name, method, plus in compared:
         ours, shown = difference(best(rows, "sim", bim), best(rows, method, bim), plus=plus)
         theirs = gap(dataset, bim, "sim", bim, method) + plus
-        said = judging.by_sign(ours) if math.isnan(theirs) else judging.near(ours, theirs, within=5.0)
+        said = judging.near(ours, theirs, within=5.0)
         parts.append(
             (claim, f"SIM-Adv - {name} under {bim}" + f", + {plus:g}" * (plus > 0) + " > 0", shown, theirs, said)
         )
