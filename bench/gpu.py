@@ -23,6 +23,7 @@ from bench.subjects import EPSILON, by_chance, made_up
 from bench.timing import seconds
 from bench.workers import ROOT
 from simadv import graphs
+from simadv.adversaries import Adversary
 from simadv.checks import InputError
 from simadv.learners import Adversarial
 from simadv.losses import CrossEntropy
@@ -119,7 +120,7 @@ def loop(net, *, epsilon: float, n1: float, n2: int, precision: str, batch: int)
     return call
 
 
-class Guest:
+class Guest(Adversary):
     """Somebody else's attack as an adversary of our training loop."""
 
     passes = (30, 30)
@@ -133,10 +134,6 @@ class Guest:
         x_tilde = self.attack(x_hat, y).detach()
         model.train()
         return x_tilde
-
-    def state(self) -> dict:
-        """Return nothing to keep."""
-        return {}
 
 
 def others_epochs(attacker: str, device: torch.device, images: int, rounds: int) -> list[float]:

@@ -2,9 +2,11 @@ r"""Who makes the examples that a model is trained on: nobody, an attack, or SIM
 
 An adversary is called with the model, the (augmented) batch :math:`\hat x` and its labels, the batch's ``index`` in
 the training set, the ``epoch``, the ``view`` that augmented the batch, and a random ``generator``. It returns
-:math:`\tilde x`, ``(B, C, H, W)`` in [0, 1], or None. It says what it costs (``passes``: forward and backward an
-image) and which tensors must be kept to resume (``state``; they are loaded in place). A view has ``forward(x)`` and
-``inverse_into(stored, x)``, as :class:`simadv.data.PadCropFlip` does.
+:math:`\tilde x`, ``(B, C, H, W)`` in [0, 1], or None (``makes``). It says what it costs (``passes``: forward and
+backward an image, beside those of the update) and which tensors must be kept to resume (``state``; they are loaded
+in place). After the update it may ``observe`` its examples again: where it returned them with ``requires_grad``, they
+hold the input gradient that the training pass computed. A view has ``forward(x)`` and ``inverse_into(stored, x)``, as
+:class:`simadv.data.PadCropFlip` does.
 """
 
 from dataclasses import replace
@@ -13,26 +15,35 @@ import torch
 from torch import Tensor
 
 from simadv.attacks import Attack, predict, random_start
-from simadv.checks import one_of
+from simadv.checks import one_of, whole
 from simadv.graphs import Replayed
 
 RESETS = ("cycle", "staggered", "never", "random")
 
 
-class NoAdversary:
-    """Vanilla training: there are no examples."""
+class Adversary:
+    """What all have in common: nothing to observe, nothing to keep."""
 
-    passes = (0, 0)
+    passes, makes = (0, 0), True
 
-    def __call__(self, model, x_hat, y, index, *, epoch, view, generator) -> None:
-        """Return nothing."""
+    def observe(self, x_hat, x_tilde, index, *, epoch, view) -> None:
+        """Look at nothing."""
 
     def state(self) -> dict[str, Tensor]:
         """Return nothing to keep."""
         return {}
 
 
-class Attacker:
+class NoAdversary(Adversary):
+    """Vanilla training: there are no examples."""
+
+    makes = False
+
+    def __call__(self, model, x_hat, y, index, *, epoch, view, generator) -> None:
+        """Return nothing."""
+
+
+class Attacker(Adversary):
     """Fresh examples by an attack in every epoch: FGSM-Adv, R+FGSM-Adv, BIM-Adv, Madry-Adv (section 2.2)."""
 
     def __init__(self, attack: Attack) -> None:
@@ -42,10 +53,6 @@ class Attacker:
     def __call__(self, model, x_hat, y, index, *, epoch, view, generator) -> Tensor:
         """Return the attack's examples of ``x_hat``."""
         return self.attack(model, x_hat, y, generator=generator, climb=self.climb)
-
-    def state(self) -> dict[str, Tensor]:
-        """Return nothing to keep: examples are made afresh."""
-        return {}
 
 
 class Carried:
@@ -75,7 +82,7 @@ class Carried:
         self.values[index] = self._encode(x)
 
 
-class SIM:
+class SIM(Adversary):
     r"""SIM-Adv: one carried example per training image, moved one step an epoch (Eqs. 14-16, section 5.1).
 
     .. math:: \tilde x_{i+1} = \mathrm{clip}_{[0,1]}[\tilde x_i + \delta_{i+1}], \quad
@@ -95,6 +102,7 @@ class SIM:
         n2: length of a cycle.
         reset: a policy above.
         seed: of the phases.
+        k: steps an epoch; the paper takes one, and leaves more to future work.
         labels, projection, mode: as in :class:`simadv.attacks.Attack`.
 
     Raises:
@@ -104,14 +112,15 @@ class SIM:
     """
 
     def __init__(
-        self, x: Tensor, *, epsilon, n1, n2, reset="cycle", seed=0, labels="true", projection="ball", mode="eval"
+        self, x: Tensor, *, epsilon, n1, n2, reset="cycle", seed=0, k=1, labels="true", projection="ball", mode="eval"
     ) -> None:
         # an Attack checks the settings that the two have in common
         self.attack = Attack(kind="BIM", epsilon=epsilon, n1=n1, n2=n2, labels=labels, projection=projection, mode=mode)
         self.reset = one_of("reset", reset, RESETS)
-        self.passes = (1 + (labels == "predicted"), 1)
-        # one step is BIM's own
-        self.x, self.step = x, Replayed(replace(self.attack, n2=1).climb)
+        self.k = whole("k", k, least=1)
+        self.passes = (k + (labels == "predicted"), k)
+        # a step is BIM's own
+        self.x, self.step = x, Replayed(replace(self.attack, n2=k).climb)
         self.carried = Carried(x, moves=() if reset == "random" else (epsilon, epsilon / n1))
         phases = torch.randint(n2, (len(x),), generator=torch.Generator().manual_seed(seed))
         self.phase = phases.to(x.device) if reset == "staggered" else torch.zeros_like(phases, device=x.device)
@@ -123,17 +132,26 @@ class SIM:
             return torch.full_like(index, epoch == 0, dtype=torch.bool)
         return (self.phase[index] + epoch) % n2 == 0
 
+    def origin(self, index: Tensor, epoch: int, generator) -> Tensor:
+        """Return the points that the images ``index`` restart at."""
+        x = self.x.index_select(0, index)
+        if self.reset == "random" and epoch > 0:
+            return random_start(x, epsilon=self.attack.epsilon, generator=generator)
+        return x
+
+    def start(self, index: Tensor, epoch: int, generator) -> Tensor:
+        """Return where the images ``index`` stand before ``epoch``, in the unaugmented frame."""
+        start = self.carried.read(index).to(self.x.dtype)
+        if self.reset == "staggered" or epoch % self.attack.n2 == 0:  # else no image starts again
+            again = self.restarts(index, epoch)[:, None, None, None]
+            start = torch.where(again, self.origin(index, epoch, generator), start)
+        return start
+
     def __call__(self, model, x_hat, y, index, *, epoch, view, generator) -> Tensor:
-        """Take one step from each carried example, keep the outcome, and return it."""
-        settings = self.attack
-        start = self.carried.read(index).to(x_hat.dtype)
-        if self.reset == "staggered" or epoch % settings.n2 == 0:  # else no image starts again
-            fresh = self.x.index_select(0, index)
-            if self.reset == "random" and epoch > 0:
-                fresh = random_start(fresh, epsilon=settings.epsilon, generator=generator)
-            start = torch.where(self.restarts(index, epoch)[:, None, None, None], fresh, start)
+        """Take a step (or k) from each carried example, keep the outcome, and return it."""
+        start = self.start(index, epoch, generator)
         x_tilde = view.forward(start)
-        target = predict(model, x_hat) if settings.labels == "predicted" else y
+        target = predict(model, x_hat) if self.attack.labels == "predicted" else y
         x_tilde = self.step(model, x_hat, target, x_tilde)
         self.carried.write(index, view.inverse_into(start, x_tilde))
         return x_tilde

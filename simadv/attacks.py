@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from simadv.checks import InputError, number, one_of, whole
 
-KINDS = ("FGSM", "R+FGSM", "BIM", "Madry")
+KINDS = ("FGSM", "R+FGSM", "BIM", "Madry", "CW")
+ITERATED = ("BIM", "Madry", "CW")
 LABELS = ("true", "predicted")
 PROJECTIONS = ("ball", "literal")
 MODES = ("eval", "train")
@@ -48,14 +49,21 @@ def cross_entropy(logits: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
     return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), y, reduction=reduction)
 
 
-def input_gradient(model: nn.Module, x: Tensor, y: Tensor, *, mode: str = "eval") -> Tensor:
+def margin(logits: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
+    r"""By how much the best wrong class beats the right one: the loss of Carlini and Wagner (2017), without a floor."""
+    wrong = logits.scatter(1, y[:, None], -torch.inf).amax(1)
+    margins = (wrong - logits.gather(1, y[:, None])[:, 0]).to(torch.promote_types(logits.dtype, torch.float32))
+    return margins.sum() if reduction == "sum" else margins.mean()
+
+
+def input_gradient(model: nn.Module, x: Tensor, y: Tensor, *, mode: str = "eval", loss=cross_entropy) -> Tensor:
     r"""Return :math:`\nabla_x L(x, y, \theta)`, shape of ``x``: one forward, one backward to the input.
 
     The loss is summed over the batch, so that each image's gradient does not depend on its company.
     """
     with untouched(model, mode), torch.enable_grad():
         x = x.detach().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(cross_entropy(model(x), y, "sum"), x)
+        (gradient,) = torch.autograd.grad(loss(model(x), y, "sum"), x)
     return gradient
 
 
@@ -96,7 +104,9 @@ def half_start(x_hat: Tensor, *, epsilon: float, generator: torch.Generator | No
     return (x_hat + epsilon / 2 * noise.sign()).clamp_(0, 1)
 
 
-def trajectory(model, x_hat, y, *, epsilon, n1, n2, start=None, projection="ball", mode="eval") -> Iterator[Tensor]:
+def trajectory(
+    model, x_hat, y, *, epsilon, n1, n2, start=None, projection="ball", mode="eval", loss=cross_entropy
+) -> Iterator[Tensor]:
     r"""Yield :math:`\tilde x_0, \tilde x_1, \dots, \tilde x_{n_2}`: every intermediate example from one pass.
 
     ``start`` is :math:`\tilde x_0` (default: the image itself). The model is in its own mode between yields.
@@ -104,7 +114,7 @@ def trajectory(model, x_hat, y, *, epsilon, n1, n2, start=None, projection="ball
     x_tilde = x_hat if start is None else start
     yield x_tilde
     for _ in range(n2):
-        gradient = input_gradient(model, x_tilde, y, mode=mode)
+        gradient = input_gradient(model, x_tilde, y, mode=mode, loss=loss)
         x_tilde = advance(x_tilde, x_hat, gradient, epsilon=epsilon, n1=n1, projection=projection)
         yield x_tilde
 
@@ -115,7 +125,7 @@ def bim(model: nn.Module, x_hat: Tensor, y: Tensor, *, epsilon: float, n1: float
     .. math:: \tilde x_{i+1} = \mathrm{clip}_{[0,1]}[\tilde x_i + \delta_{i+1}], \quad
         \delta_{i+1} = \tfrac{\epsilon}{n_1} \mathrm{sign} \nabla L(\tilde x_i, y, \theta), \quad \tilde x_0 = \hat x
 
-    ``options`` are ``start``, ``projection`` and ``mode`` of :func:`trajectory`.
+    ``options`` are ``start``, ``projection``, ``mode`` and ``loss`` of :func:`trajectory`.
 
     Chapter: :doc:`02_background`.
     """
@@ -148,10 +158,10 @@ class Attack:
     """An attack with its settings, printed as the paper writes it: ``BIM(10,40)``, ``Madry(20,50)x10``.
 
     Args:
-        kind: one of ``FGSM``, ``R+FGSM``, ``BIM``, ``Madry``.
+        kind: one of ``FGSM``, ``R+FGSM``, ``BIM``, ``Madry``, ``CW`` (Madry's steps on the :func:`margin`).
         epsilon: bound of the perturbation, in pixels of [0, 1], above 0.
-        n1: the step is epsilon / n1; any number above 0 (BIM and Madry only).
-        n2: number of steps (BIM and Madry only).
+        n1: the step is epsilon / n1; any number above 0 (not FGSM, R+FGSM).
+        n2: number of steps (not FGSM, R+FGSM).
         restarts: repetitions from fresh random starts; the first example that fools the model is kept.
         labels: push away from the ``true`` label, or from the model's prediction on the clean image
             (``predicted``: what CleverHans does when it is given no label).
@@ -191,9 +201,9 @@ class Attack:
             raise InputError(f"attack = {text!r} is not understood; write FGSM, R+FGSM, BIM(10,40) or Madry(20,50)x10")
         kind, n1, n2, restarts = found.groups()
         one_of("attack", kind, KINDS)
-        if (kind in ("BIM", "Madry")) != (n1 is not None):
+        if (kind in ITERATED) != (n1 is not None):
             raise InputError(
-                f"attack = {text!r}: BIM and Madry take (n1,n2), as in BIM(10,40); FGSM and R+FGSM take none"
+                f"attack = {text!r}: BIM, Madry and CW take (n1,n2), as in BIM(10,40); FGSM and R+FGSM take none"
             )
         steps = {} if n1 is None else {"n1": int(n1) if n1.isdecimal() else float(n1), "n2": int(n2)}
         return cls(kind=kind, restarts=int(restarts or 1), **steps, **settings)
@@ -201,7 +211,7 @@ class Attack:
     @property
     def is_random(self) -> bool:
         """Whether the attack starts at a random point."""
-        return self.kind in ("R+FGSM", "Madry")
+        return self.kind in ("R+FGSM", "Madry", "CW")
 
     @property
     def passes(self) -> tuple[int, int]:
@@ -210,7 +220,7 @@ class Attack:
         return self.restarts * self.n2 + check + (self.labels == "predicted"), self.restarts * self.n2
 
     def __str__(self) -> str:
-        steps = f"({str(self.n1).removesuffix('.0')},{self.n2})" if self.kind in ("BIM", "Madry") else ""
+        steps = f"({str(self.n1).removesuffix('.0')},{self.n2})" if self.kind in ITERATED else ""
         return f"{self.kind}{steps}" + (f"x{self.restarts}" if self.restarts > 1 else "")
 
     def __call__(
@@ -227,11 +237,12 @@ class Attack:
 
     def start(self, x_hat: Tensor, generator: torch.Generator | None) -> Tensor:
         r"""Return :math:`\tilde x_0`: the image itself, or the random point that the attack starts from."""
-        starts = {"R+FGSM": half_start, "Madry": random_start}
+        starts = {"R+FGSM": half_start, "Madry": random_start, "CW": random_start}
         return starts[self.kind](x_hat, epsilon=self.epsilon, generator=generator) if self.is_random else x_hat
 
     def climb(self, model: nn.Module, x_hat: Tensor, y: Tensor, start: Tensor) -> Tensor:
         """Return the examples that one try gives from ``start``, away from the labels ``y``."""
         n1, n2 = (2, 1) if self.kind == "R+FGSM" else (self.n1, self.n2)
         settings = {"projection": self.projection, "mode": self.mode}
+        settings["loss"] = margin if self.kind == "CW" else cross_entropy
         return bim(model, x_hat, y, epsilon=self.epsilon, n1=n1, n2=n2, start=start, **settings)

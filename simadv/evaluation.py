@@ -1,15 +1,15 @@
-r"""The measures: test accuracy under an attack (Eq. 17), rho (Eq. 13), and whether to trust them.
+r"""The measures: test accuracy under an attack (Eq. 17) and rho (Eq. 13).
 
 Everything here is computed in the model's own precision, float32 for every model of the book.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from simadv.attacks import Attack, input_gradient, predict
+from simadv.attacks import Attack, predict
 from simadv.checks import InputError
 from simadv.training import generator_for, steady_allocator
 
@@ -98,27 +98,3 @@ def rho(error: float, error_at_maximum: float) -> float:
     if not (0 <= error <= 1 and 0 < error_at_maximum <= 1):
         raise InputError(f"error rates {error!r} and {error_at_maximum!r} must be in [0, 1], the second above 0")
     return error / error_at_maximum
-
-
-def doubts(model: nn.Module, x: Tensor, y: Tensor, attack: Attack, *, seed: int = 0) -> list[str]:
-    r"""Return why an evaluation of ``model`` under ``attack`` is not to be trusted; empty is good.
-
-    Three signs of masked gradients (Athalye et al. 2018): one step does better than many, the loss has no
-    gradient at the images, and an attack that may do anything (epsilon = 1) does not reach 0 %.
-
-    Args:
-        x, y: a slice of the test set; a few hundred images are enough.
-    """
-    found = []
-    fgsm = accuracy(model, x, y, Attack(kind="FGSM", epsilon=attack.epsilon), seed=seed).percent()
-    iterated = accuracy(model, x, y, attack, seed=seed).percent()
-    if fgsm < iterated:
-        found.append(f"FGSM ({fgsm:.1f} %) is stronger than {attack} ({iterated:.1f} %)")
-    flat = input_gradient(model, x, y).flatten(1).abs().amax(1) == 0
-    if flat.any():
-        found.append(f"the loss has no gradient at {100 * float(flat.double().mean()):.1f} % of the images")
-    steps = {"n1": 10, "n2": max(40, attack.n2)} if attack.n2 > 1 else {}
-    left = accuracy(model, x, y, replace(attack, epsilon=1.0, **steps), seed=seed).percent()
-    if left > 0:
-        found.append(f"with epsilon = 1 {left:.1f} % are still classified correctly; 0 % was to be expected")
-    return found

@@ -24,9 +24,13 @@ class Adversarial:
         # a graph holds an update only if all that the optimizer changes is on the device, as SGD has it
         kept = [group.get("capturable", isinstance(optimizer, torch.optim.SGD)) for group in optimizer.param_groups]
         self.update = Replayed(self._update) if all(kept) else self._update
-        forward, backward = adversary.passes
-        halves = 2 if forward else 1
-        self.passes = (forward + halves, backward + halves)
+        self.updates = objective.updates if adversary.makes else 1  # passes an image that reach the weights
+
+    @property
+    def passes(self) -> tuple[int, int]:
+        """Forward and backward passes an image of the last update."""
+        forward, backward = self.adversary.passes
+        return forward + self.updates, backward + self.updates
 
     def __call__(self, x_hat: Tensor, y: Tensor, index: Tensor, *, epoch: int, view, generator) -> Tensor:
         """Update the model and return the loss, a scalar that stays on the device."""
@@ -35,7 +39,10 @@ class Adversarial:
         with autocast(x_hat.device, self.precision):
             x_tilde = self.adversary(self.model, x_hat, y, index, epoch=epoch, view=view, generator=generator)
         # rates are numbers inside a graph: another rate, another graph
-        return self.update(self.model, x_hat, x_tilde, y, *(group["lr"] for group in self.optimizer.param_groups))
+        rates = (group["lr"] for group in self.optimizer.param_groups)
+        loss = self.update(self.model, x_hat, x_tilde, y, *rates)
+        self.adversary.observe(x_hat, x_tilde, index, epoch=epoch, view=view)
+        return loss
 
     def _update(self, model: nn.Module, x_hat: Tensor, x_tilde: Tensor | None, y: Tensor, *rates: float) -> Tensor:
         with autocast(x_hat.device, self.precision):
@@ -62,7 +69,7 @@ class FreeReplay:
         self.model, self.optimizer, self.precision = model, optimizer, precision
         self.epsilon, self.m = number("epsilon", epsilon, above=0), whole("m", m, least=1)
         self.delta = torch.zeros_like(slots)
-        self.passes = (m, m)
+        self.updates, self.passes = m, (m, m)
 
     def __call__(self, x_hat: Tensor, y: Tensor, index: Tensor, *, epoch: int, view, generator) -> Tensor:
         """Update the model m times and return the last loss."""

@@ -89,7 +89,13 @@ class Centers(nn.Module):
 
 
 class CrossEntropy:
-    """The mean of the clean and the adversarial cross-entropy; the clean one alone where there are no examples."""
+    """The mean of the clean and the adversarial cross-entropy; the clean one alone where there are no examples.
+
+    An objective says how many passes an image reach the weights where there are examples (``updates``), and which
+    tensors must be kept to resume (``state``).
+    """
+
+    updates = 2
 
     def __call__(self, model: nn.Module, x_hat: Tensor, x_tilde: Tensor | None, y: Tensor) -> Tensor:
         """Return the scalar loss of a batch."""
@@ -101,6 +107,16 @@ class CrossEntropy:
         return {}
 
 
+class AdversarialHalf(CrossEntropy):
+    """The cross-entropy of the examples alone."""
+
+    updates = 1
+
+    def __call__(self, model: nn.Module, x_hat: Tensor, x_tilde: Tensor, y: Tensor) -> Tensor:
+        """Return the scalar loss of a batch."""
+        return cross_entropy(model(x_tilde), y)
+
+
 class DomainAdaptation:
     r"""ATDA's objective: both cross-entropies, summed, + lambda (UDA + SDA) (section 3.1; Song et al. 2019).
 
@@ -110,6 +126,8 @@ class DomainAdaptation:
         beta: step of the centres (0.1 in the paper).
         coral_form: ``scatter`` or ``cov``, see :func:`coral`.
     """
+
+    updates = 2
 
     def __init__(self, classes: int, *, lambda_: float, beta: float, coral_form: str, device="cpu") -> None:
         self.lambda_ = number("lambda_", lambda_, least=0)

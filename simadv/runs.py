@@ -17,8 +17,9 @@ from simadv.adversaries import SIM, Attacker, NoAdversary
 from simadv.attacks import Attack
 from simadv.checks import InputError
 from simadv.learners import Adversarial, FreeReplay
-from simadv.losses import CrossEntropy, DomainAdaptation
-from simadv.specs import CLASSES, TRAINING_IMAGES, EvalSpec, RunSpec
+from simadv.losses import AdversarialHalf, CrossEntropy, DomainAdaptation
+from simadv.neighbours import MEP, Consistency, FreeSIM
+from simadv.specs import CLASSES, IMAGE_SHAPES, METHODS, TRAINING_IMAGES, EvalSpec, RunSpec
 from simadv.store import HOME, Run, Store, build_model, default
 from simadv.training import Monitor, Trainer
 
@@ -112,17 +113,19 @@ def learner_of(spec: RunSpec, model, optimizer, x) -> Adversarial | FreeReplay:
     if spec.method == "free":
         slots = x[: spec.batch_size]
         return FreeReplay(model, optimizer, spec.precision, epsilon=spec.epsilon, m=spec.m, slots=slots)
-    if spec.method == "sim":
-        settings = {
-            name: getattr(spec, name) for name in ("epsilon", "n1", "n2", "reset", "labels", "projection", "mode")
-        }
-        adversary = SIM(x, seed=spec.seed, **settings)
+    carrying = {"sim": SIM, "sim-k": SIM, "atta": SIM, "free-sim": FreeSIM, "mep": MEP}
+    if spec.method in carrying:
+        settings = {name: getattr(spec, name) for name in METHODS[spec.method] if name != "lambda_"}
+        adversary = carrying[spec.method](x, epsilon=spec.epsilon, seed=spec.seed, **settings)
     else:
         adversary = NoAdversary() if spec.attack is None else Attacker(spec.attack)
-    objective = CrossEntropy()
-    if spec.lambda_ is not None:
+    if spec.method == "mep":
+        objective = Consistency(adversary, lambda_=spec.lambda_)
+    elif spec.lambda_ is not None:
         adapted = {"lambda_": spec.lambda_, "beta": spec.beta, "coral_form": spec.coral}
         objective = DomainAdaptation(CLASSES, device=x.device, **adapted)
+    else:
+        objective = AdversarialHalf() if spec.method in ("rs-fgsm", "n-fgsm", "atta") else CrossEntropy()
     return Adversarial(model, optimizer, adversary, objective, spec.precision)
 
 
@@ -134,20 +137,21 @@ def rate_of(spec: RunSpec):
     return lambda epoch: spec.lr * 0.1 ** ((2 * epoch >= last) + (4 * epoch >= 3 * last))
 
 
-def passes_per_image(spec: RunSpec) -> tuple[int, int, int]:
-    """Return the forward passes, the backward passes, and how many of these reach the weights, of one data pass."""
-    forward, backward = (1 + (spec.labels == "predicted"), 1) if spec.method == "sim" else (0, 0)
-    if spec.attack is not None:
-        forward, backward = spec.attack.passes
-    updates = spec.m or (2 if forward else 1)
-    return forward + updates, backward + updates, updates
+def passes_per_image(spec: RunSpec) -> tuple[float, float, int]:
+    """Return the forward passes, the backward passes, and how many of these reach the weights, of one data pass.
+
+    Where an attack pass is made in some epochs alone, it is their mean.
+    """
+    learner = learner_of(spec, None, torch.optim.SGD([torch.zeros(1)]), torch.zeros(1, *IMAGE_SHAPES[spec.dataset]))
+    share = spec.epochs // spec.fresh / spec.epochs if spec.fresh else 0
+    return learner.passes[0] + share, learner.passes[1] + share, learner.updates
 
 
 def passes(spec: RunSpec) -> tuple[int, int]:
     """Return the forward and backward passes of a run's training, in images, without its monitor."""
     images = min(spec.images or TRAINING_IMAGES[spec.dataset], TRAINING_IMAGES[spec.dataset])
     forward, backward, _ = passes_per_image(spec)
-    return forward * images * spec.passes_over_data, backward * images * spec.passes_over_data
+    return round(forward * images * spec.passes_over_data), round(backward * images * spec.passes_over_data)
 
 
 def load_or_run(
@@ -225,13 +229,3 @@ def evaluate(run: Run, spec: EvalSpec, **options) -> dict:
         return asdict(evaluation.accuracy(model, x, y, spec.attack_on(run.spec), seed=spec.seed, label=label))
 
     return measure(run, spec, work, **options)
-
-
-def doubts(run: Run, spec: EvalSpec, *, store: Store | None = None, device: str = "auto") -> list[str]:
-    """Return why an iterated evaluation is not to be trusted (:func:`simadv.evaluation.doubts`, on 200 images)."""
-    attack, target = spec.attack_on(run.spec), pick_device(device)
-    if attack is None or attack.n2 == 1:
-        return []
-    dataset = load_data(run.spec.dataset, target)
-    model = (store or default()).model(run, device=target)
-    return evaluation.doubts(model, dataset.x_test[:200], dataset.y_test[:200], attack, seed=spec.seed)

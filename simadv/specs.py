@@ -10,6 +10,7 @@ from simadv.adversaries import RESETS
 from simadv.attacks import LABELS, MODES, PROJECTIONS, Attack
 from simadv.checks import InputError, number, one_of, whole
 from simadv.losses import CORAL_FORMS
+from simadv.neighbours import NoisyFGSM
 
 # The paper's data sets with the settings of the book: section 6.1 where it speaks, else notation.md.
 _GREY = {"model": "lenet", "lr": 1e-4, "monitor": "BIM(10,40)"}
@@ -43,6 +44,13 @@ METHODS: dict[str, dict] = {
     "bim-atda": _STEPS | _ADAPTED | {"n1": 30},
     "free": {"m": 10},
     "sim": {"n1": 10, "n2": 20, "reset": "cycle"} | _ATTACKED,
+    # chapter 7: SIM-Adv with more steps an epoch, SIM-Adv without attack passes, and the neighbours at their settings
+    "sim-k": {"n1": 10, "n2": 20, "reset": "cycle", "k": 2} | _ATTACKED,
+    "free-sim": {"n1": 10, "n2": 20, "reset": "cycle", "momentum": 0, "fresh": 0},
+    "rs-fgsm": {"n1": 0.8} | _ATTACKED,
+    "n-fgsm": {"labels": "true", "mode": "eval"},
+    "atta": {"n1": 30, "n2": 10, "reset": "never"} | _ATTACKED,
+    "mep": {"n1": 1, "n2": 40, "momentum": 0.3, "lambda_": 10},
 }
 # Raised when the same spec would train to other bits, so that no old result passes for a new one.
 SEMANTICS = dict.fromkeys(METHODS, 1) | {"free": 2, "sim": 2}
@@ -60,9 +68,12 @@ CHOICES = {
     "mode": MODES,
     "coral": CORAL_FORMS,
 }
-_WHOLE = {"seed": 0} | dict.fromkeys(("epochs", "batch_size", "monitor_images", "images", "n2", "m"), 1)
+_WHOLE = {"seed": 0, "fresh": 0} | dict.fromkeys(("epochs", "batch_size", "monitor_images", "images"), 1)
+_WHOLE |= dict.fromkeys(("n2", "m", "k"), 1)
 _REAL = {name: {"above": 0} for name in ("lr", "epsilon", "n1", "beta")}
-_REAL |= {name: {"least": 0} for name in ("weight_decay", "lambda_")}
+_REAL |= {name: {"least": 0} for name in ("weight_decay", "lambda_", "momentum")}
+# Fields that came after the first runs: where a method has none, a spec's hash is what it was before them.
+_LATER = ("k", "momentum", "fresh")
 _OF_METHODS = {name for settings in METHODS.values() for name in settings} - {"batch_size", *_GLANCE}
 
 
@@ -106,6 +117,9 @@ class RunSpec:
     projection: str | None = None
     mode: str | None = None
     semantics: int = 1
+    k: int | None = None
+    momentum: float | None = None
+    fresh: int | None = None  # free-sim: an attack pass in every so many epochs; 0: never
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
@@ -139,6 +153,7 @@ class RunSpec:
     def id(self) -> str:
         """A readable name that ends in a hash of the whole spec, as ``mnist/sim-10-20-lr1e-4-s0-3f9c12``."""
         parts = [self.method, *(f"{value:g}" for value in (self.n1, self.n2, self.m) if value is not None)]
+        parts += [f"{name}{getattr(self, name):g}" for name in _LATER if getattr(self, name)]
         if self.reset not in (None, "cycle"):
             parts.append(self.reset)
         if self.model != DATASETS[self.dataset]["model"]:
@@ -146,7 +161,8 @@ class RunSpec:
         if self.epochs != DATASETS[self.dataset]["epochs"]:
             parts.append(f"e{self.epochs}")
         rate = np.format_float_scientific(self.lr, trim="-", exp_digits=1)
-        return f"{self.dataset}/{'-'.join(parts)}-lr{rate}-s{self.seed}-{short_hash(asdict(self))}"
+        hashed = {name: value for name, value in asdict(self).items() if value is not None or name not in _LATER}
+        return f"{self.dataset}/{'-'.join(parts)}-lr{rate}-s{self.seed}-{short_hash(hashed)}"
 
     @property
     def passes_over_data(self) -> int:
@@ -157,9 +173,12 @@ class RunSpec:
     def attack(self) -> Attack | None:
         """The attack that makes fresh examples in training, where the method has one."""
         kinds = {"fgsm": "FGSM", "rfgsm": "R+FGSM", "atda": "FGSM", "bim": "BIM", "madry": "Madry", "bim-atda": "BIM"}
+        kinds["rs-fgsm"] = "Madry"  # from a uniform point of the ball one step of 1.25 epsilon, projected
+        if self.method == "n-fgsm":
+            return NoisyFGSM(epsilon=self.epsilon, labels=self.labels, mode=self.mode)
         if self.method not in kinds:
             return None
-        steps = {} if self.n1 is None else {"n1": self.n1, "n2": self.n2}
+        steps = {} if self.n1 is None else {"n1": self.n1, "n2": self.n2 or 1}
         settings = {name: getattr(self, name) for name in _ATTACKED}
         return Attack(kind=kinds[self.method], epsilon=self.epsilon, **steps, **settings)
 

@@ -12,6 +12,7 @@ from simbook.measures.base import Measure, take
 from simbook.measures.curves import Intermediate, Saturation
 from simbook.measures.embedding import Embedding
 from simbook.measures.gallery import Climb, Gallery
+from simbook.measures.survival import Signs, Staleness, Transfer
 from simbook.settings import ROWS, EvaluationSettings, Settings
 
 Asked = dict[RunSpec, list[Measure | EvalSpec]]
@@ -54,6 +55,39 @@ LAMBDAS = {"digits": (0.0, 0.15, 0.4)}
 N1 = {"digits": (5, 2)}
 # C4.4: the n of BIM(n,n) that nets are trained with
 TRAINED_WITH = (1, 5, 30)
+# Chapter 7 in the order of its worth: no reset and few steps to epsilon, no attack pass, resets, neighbours at their
+# own settings, more steps an epoch, Eq. 15 as printed.
+_NEVER = {"reset": "never"}
+BEYOND: tuple[tuple[str, dict], ...] = (
+    ("sim", _NEVER | {"n1": 3}),
+    ("sim", _NEVER),
+    ("free-sim", _NEVER | {"n1": 3}),
+    ("sim", {"n1": 3, "reset": "staggered"}),
+    ("atta", _NEVER | {"n1": 3}),
+    ("sim", {"reset": "random"}),
+    ("bim", {"n1": 3, "n2": 5}),
+    ("mep", {}),
+    ("rs-fgsm", {}),
+    ("sim", _NEVER | {"n1": 2}),
+    ("free-sim", _NEVER | {"n1": 5}),
+    ("n-fgsm", {}),
+    ("sim-k", _NEVER | {"k": 2}),
+    ("sim", {"projection": "literal"}),
+    ("free-sim", _NEVER),
+    ("free-sim", _NEVER | {"n1": 3, "fresh": 5}),
+    ("sim", _NEVER | {"n1": 5}),
+    ("atta", {}),
+    ("free-sim", _NEVER | {"n1": 3, "momentum": 0.3}),
+    ("free-sim", {"n1": 3, "reset": "staggered"}),
+    ("sim-k", _NEVER | {"k": 3}),
+)
+BEYOND_DIGITS: tuple[tuple[str, dict], ...] = (
+    ("sim", _NEVER),
+    ("free-sim", _NEVER | {"n1": 3}),
+    ("sim-k", _NEVER | {"n1": 3}),
+    ("mep", {"lambda_": 1}),
+    ("sim", {"projection": "literal"}),
+)
 
 
 def evaluations(dataset: str, *attacks: str, images: int | None = None) -> list[EvalSpec]:
@@ -183,6 +217,36 @@ def fig7_runs(settings: Settings, dataset: str) -> list[RunSpec]:
     return [spec_of(settings, dataset, "madry", n1=n1) for n1 in N1.get(dataset, (30, 25, 20, 15, 10))]
 
 
+def beyond_runs(settings: Settings, dataset: str) -> list[RunSpec]:
+    """Return the runs of chapter 7 at the higher rate: what the paper's chapters trained, then what they did not."""
+    asked = (("vanilla", {}), ("sim", {}), ("sim", {"reset": "staggered"}), ("free", {}), ("bim", {}))
+    own = BEYOND_DIGITS if dataset == "digits" else BEYOND
+    rate = {"lr": RATES[dataset][-1]}
+    return [spec_of(settings, dataset, method, **(choice | rate)) for method, choice in asked + own]
+
+
+def beyond(settings: Settings) -> Asked:
+    """Return chapter 7's: the map of SIM-Adv's settings, SIM-Adv for free, its neighbours, and who survives."""
+    grey = [dataset for dataset in settings.datasets if dataset in GREY]
+    runs = {dataset: beyond_runs(settings, dataset) for dataset in grey}
+    asked: Asked = {spec: evaluations(dataset) for dataset in grey for spec in runs[dataset]}
+    for dataset in grey:
+        last = {spec.method: spec for spec in runs[dataset]}  # of BIM-Adv, the one with few steps
+        for spec in runs[dataset]:
+            asked[spec] += survival(spec, sources=[s for s in (last["vanilla"], last["bim"]) if s != spec])
+            if spec.method == "free-sim":
+                asked[spec].append(Staleness(epochs=20, images=SLICE.get(dataset, 1000)))
+    return asked
+
+
+def survival(spec: RunSpec, *, sources: list[RunSpec]) -> list[Measure | EvalSpec]:
+    """Return the strongest tests of a net, on a slice: many restarts, a margin, signs of masking, other nets."""
+    images = SLICE.get(spec.dataset, 1000)
+    attacks = [EvalSpec(attack=attack, images=images) for attack in ("BIM(10,40)", STRONGER, "CW(20,50)")]
+    foreign = [Transfer(source=source.id, attack="BIM(10,40)", images=images) for source in sources]
+    return [*attacks, Signs(attack="BIM(10,40)", images=images), *foreign]
+
+
 def evaluation_runs(settings: EvaluationSettings) -> list[RunSpec]:
     """Return the runs of chapter 6 in the order of its tables."""
     specs = []
@@ -249,6 +313,7 @@ CHAPTERS: dict[str, Callable[[Settings], Asked]] = {
     "04_1_saturation": saturation,
     "04_2_intermediate": intermediate,
     "05_sim_adv": sim_adv,
+    "07_beyond": beyond,
     "cost": cost,
 }
 
@@ -259,8 +324,9 @@ def asked() -> dict[str, Asked]:
 
 
 def unmeasured(run: Run, measures: list, store: Store) -> list:
-    """Return those of a run's measures that are not stored."""
-    return [measure for measure in measures if store.evaluation(run, measure) is None]
+    """Return those of a run's measures that are not stored, and that need no other run that is still to be made."""
+    there = [m for m in measures if not isinstance(m, Transfer) or m.source in store.ids()]
+    return [measure for measure in there if store.evaluation(run, measure) is None]
 
 
 def complete(spec: RunSpec, measures: list, *, store: Store, device: str = "auto", deadline=None, **options) -> Run:

@@ -14,10 +14,11 @@ import torch
 from simadv import runs, store
 from simadv.checks import InputError, whole
 from simadv.specs import CHOICES, DATASETS, METHODS, EvalSpec, RunSpec, run_spec
-from simbook import audit, chapters, publish
+from simbook import audit, chapters, doubts, publish
 
 EXITS = {FloatingPointError: 1, InputError: 2, runs.Unfinished: 3, KeyboardInterrupt: 130}
 NUMBERS = {"epochs": int, "batch_size": int, "seed": int, "n2": int, "m": int, "images": int, "monitor_images": int}
+NUMBERS |= {"k": int, "fresh": int, "momentum": float}
 NUMBERS |= {"lr": float, "epsilon": float, "n1": float, "lambda_": float, "beta": float, "weight_decay": float}
 
 
@@ -193,7 +194,7 @@ def measure(arguments: argparse.Namespace, kept: store.Store) -> None:
     if not run.measurable:
         print("warning: stored without its weights, so not checked for masked gradients", file=sys.stderr)
         return
-    for doubt in runs.doubts(run, spec, store=kept, device=arguments.device):
+    for doubt in doubts.of_run(run, spec, store=kept, device=arguments.device):
         print(f"warning: not to be trusted: {doubt}", file=sys.stderr)
 
 

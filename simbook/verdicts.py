@@ -11,6 +11,7 @@ from simbook.settings import EvaluationSettings, Settings
 from simbook.tables import (
     atda_claims,
     background,
+    beyond_claims,
     cost_claims,
     evaluation_claims,
     first_claims,
@@ -27,6 +28,7 @@ JUDGES: dict[str, Callable[..., pd.DataFrame]] = {
     "04_2_intermediate": iterated_claims.verdicts_of_intermediate,
     "05_sim_adv": sim_adv_claims.verdicts,
     "06_evaluation": evaluation_claims.verdicts,
+    "07_beyond": beyond_claims.verdicts,
     "cost": cost_claims.verdicts,
 }
 

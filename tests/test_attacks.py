@@ -4,6 +4,7 @@ import copy
 import math
 import sys
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -15,7 +16,19 @@ from reference import images, naive_attack, naive_gradient, tiny_net
 from torch import nn
 
 from simadv import attacks, models
-from simadv.attacks import KINDS, Attack, bim, fgsm, input_gradient, madry, predict, r_fgsm, random_start, trajectory
+from simadv.attacks import (
+    KINDS,
+    Attack,
+    bim,
+    fgsm,
+    input_gradient,
+    madry,
+    margin,
+    predict,
+    r_fgsm,
+    random_start,
+    trajectory,
+)
 from simadv.checks import InputError
 
 # foolbox imports one function from a module that SciPy has moved: give it the new one under the old name
@@ -103,11 +116,36 @@ def test_r_fgsm_agrees_with_a_naive_loop(name, seed):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_named_attack_is_its_function(kind):
     net, x, y = net_and_images("tiny", 3)
-    steps = {"n1": 3, "n2": 4} if kind in ("BIM", "Madry") else {}
+    steps = {"n1": 3, "n2": 4} if kind in ("BIM", "Madry", "CW") else {}
     named = Attack(kind=kind, epsilon=0.2, **steps)(net, x, y, generator=generator(5))
-    function = {"FGSM": fgsm, "R+FGSM": r_fgsm, "BIM": bim, "Madry": madry}[kind]
-    random = {"generator": generator(5)} if kind in ("R+FGSM", "Madry") else {}
+    function = {"FGSM": fgsm, "R+FGSM": r_fgsm, "BIM": bim, "Madry": madry, "CW": partial(madry, loss=margin)}[kind]
+    random = {"generator": generator(5)} if kind in ("R+FGSM", "Madry", "CW") else {}
     assert torch.equal(named, function(net, x, y, epsilon=0.2, **steps, **random))
+
+
+def test_cw_climbs_the_margin_of_each_image_alone():
+    """Carlini and Wagner 2017, as in PGD's place: the best wrong logit minus the right one."""
+    net, x, y = net_and_images("tiny", 12)
+    logits = net(x)
+    margins = torch.stack([naive_margin(row, label) for row, label in zip(logits, y, strict=True)])
+    torch.testing.assert_close(margin(logits, y), margins.mean())
+    torch.testing.assert_close(margin(logits, y, "sum"), margins.sum())
+    x_tilde = random_start(x, epsilon=0.2, generator=generator(6))
+    for _ in range(4):
+        moved = []
+        for j in range(len(x)):
+            leaf = x_tilde[j].clone().requires_grad_(True)
+            (gradient,) = torch.autograd.grad(naive_margin(net(leaf[None])[0], y[j]), leaf)
+            moved.append((x[j] + (leaf + 0.05 * gradient.sign() - x[j]).clamp(-0.2, 0.2)).clamp(0, 1).detach())
+        x_tilde = torch.stack(moved)
+    ours = Attack.parse("CW(4,4)", epsilon=0.2)(net, x, y, generator=generator(6))
+    torch.testing.assert_close(ours, x_tilde, rtol=0, atol=1e-5)
+    assert not torch.equal(ours, madry(net, x, y, epsilon=0.2, n1=4, n2=4, generator=generator(6)))
+
+
+def naive_margin(logits, label):
+    wrong = [score for k, score in enumerate(logits) if k != int(label)]
+    return torch.stack(wrong).max() - logits[int(label)]
 
 
 def test_input_gradient_is_that_of_each_image_alone():
@@ -139,9 +177,9 @@ def any_attack(draw):
     kind = draw(st.sampled_from(KINDS))
     settings = {"epsilon": draw(st.floats(1e-3, 1.5)), "labels": draw(st.sampled_from(attacks.LABELS))}
     settings["mode"] = draw(st.sampled_from(attacks.MODES))
-    if kind in ("BIM", "Madry"):
+    if kind in ("BIM", "Madry", "CW"):
         settings |= {"n1": draw(st.floats(1e-2, 40) | st.integers(1, 40)), "n2": draw(st.integers(1, 6))}
-    if kind in ("R+FGSM", "Madry"):
+    if kind in ("R+FGSM", "Madry", "CW"):
         settings["restarts"] = draw(st.integers(1, 3))
     return Attack(kind=kind, **settings)
 
@@ -363,7 +401,7 @@ printed = st.integers(1, 10**7) | st.floats(1e-6, 1e7) | st.sampled_from([0.8, 1
 
 @given(kind=st.sampled_from(KINDS), n1=printed, n2=st.integers(1, 999), restarts=st.integers(1, 99))
 def test_print_and_parse_are_inverse(kind, n1, n2, restarts):
-    steps = {"n1": n1, "n2": n2} if kind in ("BIM", "Madry") else {}
+    steps = {"n1": n1, "n2": n2} if kind in ("BIM", "Madry", "CW") else {}
     again = {"restarts": restarts} if kind in ("R+FGSM", "Madry") else {}
     attack = Attack(kind=kind, epsilon=0.3, **steps, **again)
     assert Attack.parse(str(attack), epsilon=0.3) == attack
@@ -424,7 +462,7 @@ def test_bad_settings_say_what_is_allowed(settings, message):
         ("BIM(1.2.3,40)", "is not understood; write FGSM"),
         ("BIM(.,40)", "is not understood; write FGSM"),
         ("BMI(10,40)", r"attack = 'BMI' .*did you mean 'BIM'.*allowed: FGSM, R\+FGSM, BIM, Madry"),
-        ("BIM", r"BIM and Madry take \(n1,n2\)"),
+        ("BIM", r"BIM, Madry and CW take \(n1,n2\)"),
         ("FGSM(10,40)", "FGSM and R[+]FGSM take none"),
         ("BIM(0,40)", "n1 = 0 must be above 0"),
         ("BIM(10,0)", "n2 = 0 must be at least 1"),

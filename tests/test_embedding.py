@@ -197,7 +197,7 @@ def test_work_is_repeatable_with_a_random_start(measured):
     ("wrong", "message"),
     [
         ({"attack": "PGD(3,5)"}, "PGD"),
-        ({"attack": "BIM"}, "BIM and Madry take"),
+        ({"attack": "BIM"}, "BIM, Madry and CW take"),
         ({"target": 10}, "target = 10 is no class"),
         ({"target": -1}, "at least 0"),
         ({"references": 9}, "at least 10"),

@@ -13,8 +13,9 @@ from torch import nn
 from simadv.adversaries import NoAdversary
 from simadv.attacks import Attack
 from simadv.checks import InputError
-from simadv.evaluation import Accuracy, accuracy, doubts, rho
+from simadv.evaluation import Accuracy, accuracy, rho
 from simadv.training import fit, generator_for
+from simbook.doubts import doubts
 
 CPU = torch.device("cpu")
 

@@ -32,7 +32,8 @@ EDGES = {
     "learners": {"attacks", "checks", "graphs"},
     "training": {"attacks", "checks", "data", "learners", "losses"},
     "evaluation": {"attacks", "checks", "training"},
-    "specs": {"adversaries", "attacks", "checks", "losses"},
+    "neighbours": {"adversaries", "attacks", "checks", "losses"},
+    "specs": {"adversaries", "attacks", "checks", "losses", "neighbours"},
     "store": {"checks", "models", "specs"},
     "runs": {
         "adversaries",
@@ -42,6 +43,7 @@ EDGES = {
         "evaluation",
         "learners",
         "losses",
+        "neighbours",
         "specs",
         "store",
         "training",

@@ -118,7 +118,7 @@ def test_the_example_on_the_way_at_n1_is_that_of_fig_3():
     [
         (lambda: measures.Saturation(greatest=0), "greatest = 0"),
         (lambda: measures.Saturation(images=0), "images = 0"),
-        (lambda: measures.Intermediate(attack="BIM"), "BIM and Madry take"),
+        (lambda: measures.Intermediate(attack="BIM"), "BIM, Madry and CW take"),
         (lambda: measures.Intermediate(attack="BIM(10,30)", images=1.5), "images = 1.5"),
     ],
 )

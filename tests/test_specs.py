@@ -10,7 +10,7 @@ from simadv import runs
 from simadv.adversaries import RESETS
 from simadv.checks import InputError
 from simadv.specs import METHODS, EvalSpec, RunSpec, run_spec
-from simadv.store import Store
+from simadv.store import PUBLISHED, Store
 
 ATTACKED = {"labels", "projection", "mode"}
 STEPS = ATTACKED | {"n1", "n2"}
@@ -26,6 +26,12 @@ OWN = {
     "bim-atda": STEPS | ADAPTED,
     "free": {"m"},
     "sim": STEPS | {"reset"},
+    "sim-k": STEPS | {"reset", "k"},
+    "free-sim": {"n1", "n2", "reset", "momentum", "fresh"},
+    "rs-fgsm": ATTACKED | {"n1"},
+    "n-fgsm": {"labels", "mode"},
+    "atta": STEPS | {"reset"},
+    "mep": {"n1", "n2", "momentum", "lambda_"},
 }
 LIKELY = {
     "n1": 10,
@@ -38,6 +44,9 @@ LIKELY = {
     "labels": "true",
     "projection": "ball",
     "mode": "eval",
+    "k": 3,
+    "momentum": 0.9,
+    "fresh": 5,
 }
 
 
@@ -47,6 +56,9 @@ def test_ids_have_not_changed():
     assert run_spec("mnist", "atda", lr=1e-3).id == "mnist/atda-lr1e-3-s0-49a6be"
     assert run_spec("cifar10", "free").id == "cifar10/free-10-lr1e-1-s0-332fe7"
     assert EvalSpec(attack="BIM(10,40)").id == "bim-10-40-aa2cfe"
+    published = Store(PUBLISHED)
+    for run_id in published.ids():
+        assert published.get(run_id).spec.id == run_id
 
 
 def test_an_id_tells_what_the_run_is():
@@ -90,6 +102,9 @@ CHANGED = [
     (run_spec("mnist", "atda"), {"lambda_": 0.0}),
     (run_spec("mnist", "atda"), {"beta": 0.2}),
     (run_spec("mnist", "atda"), {"coral": "cov"}),
+    (run_spec("mnist", "sim-k"), {"k": 3}),
+    (run_spec("mnist", "free-sim"), {"momentum": 0.3}),
+    (run_spec("mnist", "free-sim"), {"fresh": 5}),
 ]
 
 
@@ -246,7 +261,7 @@ def test_what_every_run_needs_cannot_be_none(name):
     ("monitor", "message"),
     [
         ("nonsense", "allowed: FGSM, R.FGSM, BIM, Madry"),
-        ("BIM", r"BIM and Madry take \(n1,n2\)"),
+        ("BIM", r"BIM, Madry and CW take \(n1,n2\)"),
         ("FGSM(1,2)", "FGSM and R.FGSM take none"),
         ("BIM(10;40)", "not understood; write FGSM"),
         ("BIM(0,40)", "n1 = 0 must be above 0"),
@@ -298,7 +313,8 @@ def test_a_cycle_that_is_cut_short_is_a_caution(changes, words):
 
 
 def test_no_other_method_is_cautioned():
-    assert not [method for method in OWN if method != "sim" and run_spec("mnist", method, epochs=65).caution]
+    cycles = ("sim", "sim-k", "free-sim")
+    assert [method for method in OWN if run_spec("mnist", method, epochs=65).caution] == list(cycles)
 
 
 def test_a_caution_is_a_warning_when_the_run_starts_and_the_run_goes_on(tmp_path):

@@ -138,17 +138,25 @@ METHODS = {
     "bim-atda": ({"n1": 2, "n2": 3}, (5, 5)),
     "free": ({"m": 4, "epochs": 8}, (4, 4)),
     "sim": ({"n1": 2, "n2": 2}, (3, 3)),
+    "sim-k": ({"n1": 2, "n2": 2, "k": 3}, (5, 5)),
+    "free-sim": ({"n1": 2, "n2": 2}, (2, 2)),
+    "rs-fgsm": ({}, (2, 2)),
+    "n-fgsm": ({}, (2, 2)),
+    "atta": ({}, (2, 2)),
+    "mep": ({}, (2, 3)),
 }
-# the prediction on the clean batch is one forward more; Vanilla and Free-Adv have no labels to choose
+# the prediction on the clean batch is one forward more; these have no labels to choose
+UNLABELLED = ("vanilla", "free", "free-sim", "mep")
 PREDICTED = {name: (forward + 1, backward) for name, (_, (forward, backward)) in METHODS.items()}
 CASES = [(name, settings, cost) for name, (settings, cost) in METHODS.items()]
 CASES += [
     (name, METHODS[name][0] | {"labels": "predicted"}, cost)
     for name, cost in PREDICTED.items()
-    if name not in ("vanilla", "free")
+    if name not in UNLABELLED
 ]
 CASES += [("sim", METHODS["sim"][0] | {"reset": reset}, (3, 3)) for reset in ("staggered", "never", "random")]
 CASES += [("bim", METHODS["bim"][0] | {"mode": "train"}, (5, 5))]
+CASES += [("free-sim", {"momentum": 0.3, "fresh": 2}, (2.5, 2.5)), ("free-sim", {"fresh": 1}, (3, 3))]
 
 
 def small_spec(method, **settings):
@@ -380,6 +388,8 @@ RESUMED = {
     "free": small_spec("free", m=3, epochs=9),
     "bim": small_spec("bim", n1=2, n2=2, epochs=3, optimizer="sgd", lr=0.05, schedule="steps", weight_decay=1e-3),
     "madry": small_spec("madry", n1=2, n2=2, epochs=2, monitor=None),
+    "free-sim": small_spec("free-sim", n1=2, n2=3, reset="random", momentum=0.5, fresh=2, augment="pad-crop-flip"),
+    "mep": small_spec("mep", n2=2, epochs=3, precision="bf16"),
 }
 
 
@@ -408,7 +418,9 @@ def test_resuming_at_any_step_ends_in_the_same_bits(spec, tmp_path):
     tensors, progress = outcome(first)
     assert len(stores) == 3 * spec.passes_over_data
     assert any(name.startswith("optimizer.") for name in tensors) or spec.optimizer == "sgd"
-    kept = {"sim": ["carried", "phase"], "atda": ["centers"], "free": ["delta"]}.get(spec.method, [])
+    carried = ["carried", "phase"]
+    kept = {"sim": carried, "free-sim": [*carried, "momentum"], "mep": [*carried, "momentum"]}
+    kept = (kept | {"atda": ["centers"], "free": ["delta"]}).get(spec.method, [])
     assert {f"learner.{name}" for name in kept} == {name for name in tensors if name.startswith("learner.")}
     for step, store in enumerate(stores, 1):
         torch.rand(step)  # the global generator of another process is somewhere else

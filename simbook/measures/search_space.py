@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from simadv.adversaries import SIM, Attacker, NoAdversary
+from simadv.adversaries import SIM, Adversary, Attacker, NoAdversary
 from simadv.attacks import Attack, predict, trajectory
 from simadv.learners import FreeReplay
 from simadv.training import Trainer, fit
@@ -82,7 +82,7 @@ class Plane(nn.Module):
         return self.layers((x.flatten(1) - 0.5) / self.unit)
 
 
-class Exhaustive:
+class Exhaustive(Adversary):
     """The optimal example: of all points of the mesh of epsilon/n1 in the ball, the one of the highest loss."""
 
     def __init__(self, toy: Toy) -> None:
@@ -98,10 +98,6 @@ class Exhaustive:
         # with two classes the loss rises as the margin falls, and the margin does not round to nothing
         margin = (logits[..., 1] - logits[..., 0]) * (2 * y[:, None] - 1)
         return x_hat + self.mesh[margin.argmin(1)][:, None, None, :]
-
-    def state(self) -> dict[str, Tensor]:
-        """Return nothing to keep."""
-        return {}
 
 
 class Climber(Attacker):
@@ -132,7 +128,7 @@ class Log:
         return frame.groupby(COLUMNS[2:-1], sort=True).size().rename("count").reset_index()
 
 
-class Watched:
+class Watched(Adversary):
     """An adversary whose examples are logged."""
 
     def __init__(self, adversary, log: Log) -> None:

@@ -19,14 +19,20 @@ Found = list[tuple[RunSpec, Run | None]]
 
 
 def title(spec: RunSpec) -> str:
-    """Return the method of a run as the paper writes it, ``SIM(10,20)-Adv``, with its net or its part of the data."""
+    """Return the method of a run as the paper writes it, ``SIM(10,20)-Adv``, and what else tells it apart."""
     steps = f"({spec.n1:g},{spec.n2})" if spec.n1 is not None else ""
     names = {"vanilla": "Vanilla", "fgsm": "FGSM-Adv", "rfgsm": "R+FGSM-Adv", "atda": "ATDA"}
     names |= {"bim": f"BIM{steps}-Adv", "madry": f"Madry{steps}-Adv", "bim-atda": f"BIM{steps}-Adv + DA"}
-    names |= {"free": f"Free-Adv({spec.m})", "sim": f"SIM{steps}-Adv" + f" {spec.reset}" * (spec.reset != "cycle")}
+    names |= {"free": f"Free-Adv({spec.m})", "sim": f"SIM{steps}-Adv", "sim-k": f"SIM{steps}-Adv, k = {spec.k},"}
+    names |= {"free-sim": f"free-SIM{steps}", "atta": f"ATTA-1({spec.n1 or 0:g})", "mep": "FGSM-MEP"}
+    names |= {"rs-fgsm": "RS-FGSM", "n-fgsm": "N-FGSM"}
+    extra = [spec.reset] if spec.reset not in (None, "cycle") else []
+    extra += ["literal"] if spec.projection == "literal" else []
+    if spec.method == "free-sim":
+        extra += [f"{name} {getattr(spec, name):g}" for name in ("momentum", "fresh") if getattr(spec, name)]
     own = [] if spec.model == DATASETS[spec.dataset]["model"] else [spec.model]
     own += [f"{spec.images} images", f"{spec.epochs} epochs"] if spec.images is not None else []
-    return ", ".join([names[spec.method], *own])
+    return ", ".join([" ".join([names[spec.method], *extra]), *own])
 
 
 def among(found: Found, specs: Iterable[RunSpec]) -> Found:

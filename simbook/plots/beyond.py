@@ -1,0 +1,125 @@
+r"""The figures of chapter 7: accuracy against passes, reset policies, stale gradients, and larger balls."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from simbook.measures.survival import RADII
+from simbook.plots.style import COLOURS, nothing_yet
+
+FAMILIES = {"sim": "SIM-Adv", "sim-k": "SIM-Adv, k steps", "free-sim": "free-SIM", "atta": "ATTA-1", "mep": "FGSM-MEP"}
+FAMILIES |= {"rs-fgsm": "RS-FGSM", "n-fgsm": "N-FGSM", "bim": "BIM-Adv", "free": "Free-Adv", "vanilla": "Vanilla"}
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+
+
+def passes(curves: pd.DataFrame, *, title: str) -> Figure:
+    """Draw robust accuracy against the passes spent, a panel a data set, a colour and marker a method, a line a run.
+
+    Args:
+        curves: as :func:`simbook.tables.beyond.curves` makes them.
+    """
+    if curves.empty:
+        return nothing_yet(title)
+    names = list(curves.dataset.unique())
+    figure, grid = plt.subplots(1, len(names), figsize=(9, 4.6), sharey=True, squeeze=False)
+    figure.set_layout_engine("constrained", w_pad=0.06)
+    for axes, name in zip(grid.flat, names, strict=True):
+        for i, (method, label) in enumerate(FAMILIES.items()):
+            part = curves[(curves.dataset == name) & (curves.method == method)]
+            for name_of, line in part.groupby("title", sort=False):
+                look = {"color": COLOURS[i], "marker": MARKERS[i], "ms": 4, "lw": 1.3, "alpha": 0.85}
+                axes.plot(
+                    line.F.astype(float),
+                    line.robust.astype(float),
+                    markevery=0.12,
+                    label=label,
+                    ls=":" if "literal" in name_of else "-",
+                    **look,
+                )
+        axes.set(xscale="log", title=name, xlabel="passes an image (F)", ylim=(-3, 103))
+    grid[0, 0].set_ylabel("accuracy under\nthe monitor's BIM (%)")
+    handles = {}
+    for axes in grid.flat:
+        handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+    sns.despine(figure)
+    return figure
+
+
+def policies(lines: dict[str, pd.DataFrame], *, n2: int) -> Figure:
+    """Draw SIM-Adv's robust accuracy by epoch, a panel a reset policy, over the share of examples at full strength.
+
+    Args:
+        lines: as :func:`simbook.tables.beyond.policies` makes them.
+    """
+    figure, grid = plt.subplots(2, 2, figsize=(9, 5.2), sharex=True, sharey=True, layout="constrained")
+    for axes, (reset, line) in zip(grid.flat, lines.items(), strict=True):
+        axes.fill_between(
+            line.epoch, line.full, color="0.85", lw=0, step="mid", label="examples with n1 steps behind them"
+        )
+        axes.plot(line.epoch, line.clean, color=COLOURS[1], lw=1.4, ls=(0, (5, 1.5)), label="clean accuracy")
+        axes.plot(
+            line.epoch, line.robust, color=COLOURS[0], marker="o", ms=2.6, lw=1.4, label="under the monitor's BIM"
+        )
+        if line.robust.isna().all():
+            axes.text(0.5, 0.5, "not run", ha="center", va="center", transform=axes.transAxes)
+        if reset in ("cycle", "random"):
+            for epoch in range(n2, int(line.epoch.max()), n2):
+                axes.axvline(epoch + 0.5, color="0.45", ls=":", lw=1)
+        axes.set(title=reset, ylim=(-3, 103))
+    for axes in grid[-1]:
+        axes.set_xlabel("epochs trained")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("accuracy, share (%)")
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    sns.despine(figure)
+    return figure
+
+
+def staleness(lines: pd.DataFrame, *, title: str) -> Figure:
+    """Draw the share of signs that were still right an epoch later, by epoch; 50 % is chance.
+
+    Args:
+        lines: as :func:`simbook.tables.beyond.staleness` makes them.
+    """
+    if lines.empty:
+        return nothing_yet(title)
+    figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
+    for i, ((dataset, name), line) in enumerate(lines.groupby(["dataset", "title"], sort=False)):
+        for column, style in (("pixels", "-"), ("weighted", "--")):
+            label = f"{dataset}, {name}, {'by size' if column == 'weighted' else 'each pixel once'}"
+            axes.plot(
+                line.epoch, line[column], style, color=COLOURS[i % 10], marker=MARKERS[i % 10], ms=3.5, label=label
+            )
+    axes.axhline(50, color="0.45", ls=":", lw=1)
+    axes.set(title=title, xlabel="epoch", ylabel="signs still right (%)", ylim=(40, 101))
+    figure.legend(loc="outside lower center", ncols=2)
+    sns.despine(figure)
+    return figure
+
+
+def radii(nets: pd.DataFrame, *, title: str) -> Figure:
+    """Draw accuracy under BIM against epsilon, from 0 to twice that of training, a panel a data set.
+
+    Args:
+        nets: as :func:`simbook.tables.beyond.survivors` makes them.
+    """
+    there = nets[nets.iterated.notna()]
+    if there.empty:
+        return nothing_yet(title)
+    names = list(there.dataset.unique())
+    figure, grid = plt.subplots(1, len(names), figsize=(9, 4.4), sharey=True, squeeze=False, layout="constrained")
+    for axes, name in zip(grid.flat, names, strict=True):
+        for i, row in enumerate(there[there.dataset == name].itertuples()):
+            look = {"color": COLOURS[i % 10], "marker": MARKERS[i % 10], "ms": 4, "lw": 1.3}
+            axes.plot([0, *RADII], [row.clean, *row.at], ls="-" if i < 10 else "--", label=row.title, **look)
+        axes.axvline(1, color="0.45", ls=":", lw=1)
+        axes.set(title=name, xlabel=r"$\epsilon$, in multiples of the one trained with", ylim=(-3, 103))
+    grid[0, 0].set_ylabel("accuracy under BIM(10,40) (%)")
+    handles = {}
+    for axes in grid.flat:
+        handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+    sns.despine(figure)
+    return figure

@@ -1,0 +1,127 @@
+r"""Our own questions of chapter 7, judged by its tables as the paper's claims are."""
+
+import numpy as np
+import pandas as pd
+
+from simadv.runs import passes_per_image
+from simadv.specs import run_spec
+from simadv.store import Store
+from simbook.settings import Settings
+from simbook.tables import beyond, judging, sim_adv
+from simbook.tables.common import NAMES, Found, rate
+from simbook.tables.sim_adv_told import listed
+
+NEAR = 2.0  # points: free-SIM's goal
+SURVIVES = 4.0  # points: what a stronger attack may take, section 6.2's bound on what SIM-Adv loses
+NEIGHBOURS = ("rs-fgsm", "n-fgsm", "atta", "mep")
+
+
+def first(rows: pd.DataFrame, column: str) -> float:
+    """Return the first number of a column, NaN where there is none."""
+    return next((float(value) for value in rows[column] if pd.notna(value)), np.nan)
+
+
+def one(rows: pd.DataFrame, method: str, reset: str | None = None, **others) -> pd.DataFrame:
+    """Return the rows of :func:`simbook.tables.beyond.bars` of a method, projected, with a reset and other settings."""
+    chosen = rows[rows.method.eq(method) & rows.projection.ne("literal")]
+    chosen = chosen if reset is None else chosen[chosen.reset.eq(reset)]
+    for name, value in others.items():
+        chosen = chosen[chosen[name].eq(value)]
+    return chosen
+
+
+def ahead(curves: pd.DataFrame, others: tuple[str, ...]) -> float:
+    """Return by how much SIM-Adv's best last accuracy beats that of its neighbours, each at passes that both have had.
+
+    The neighbour's last epoch is compared with the best SIM-Adv after as many passes; the least margin counts.
+    """
+    sim, margins = curves[curves.method.eq("sim")], []
+    for _, line in curves[curves.method.isin(others)].groupby("run"):
+        same = sim[line.F.max() >= sim.F].groupby("run").last()
+        if len(same):
+            margins.append(same.robust.max() - line.robust.iloc[-1])
+    return min(margins, default=np.nan)
+
+
+def of(
+    dataset: str, bars: pd.DataFrame, curves: pd.DataFrame, labels: pd.DataFrame, nets: pd.DataFrame
+) -> pd.DataFrame:
+    """Return the parts of C7.1 to C7.9 for a data set, as margins above 0."""
+    rows, seen = bars[bars.dataset == dataset], curves[curves.dataset == dataset]
+    n1 = first(rows[rows.method.eq("sim")], "n1")  # of the data set's own SIM-Adv
+    cycle, never = (one(rows, "sim", reset, n1=n1) for reset in ("cycle", "never"))
+    weak = labels[labels.method.eq("vanilla")]
+    what = "the gain in percent of its accuracy - 50"
+    audit = [(f"Vanilla, rate {rate(row.lr)}: {what}", share(row)) for row in weak.itertuples()]
+    sims = rows[rows.method.isin(["sim", "sim-k"]) & rows.projection.ne("literal")]
+    free, every = one(rows, "free-sim"), one(rows, "sim")
+    fewest, epoch = sims["to 85"].min(), sum(passes_per_image(run_spec(dataset, "bim")))
+    if sims["last"].isna().any() and not fewest < epoch:  # one that was not run may still do it
+        fewest = np.nan
+    strongest = nets[nets.dataset.eq(dataset) & nets.method.eq("sim") & ~nets.title.str.contains("literal")]
+    tests = ["Madry(20,50)x10", "CW(20,50)", "from Vanilla", "from BIM-Adv"]
+    lost = (strongest["BIM(10,40)"] - strongest[tests].min(axis=1, skipna=False)).max()
+    printed = first(rows[rows.projection.eq("literal")], "last")
+    several = rows[rows.method.eq("sim-k")]
+    single = one(rows, "sim", "never", n1=first(several, "n1"))
+    return judging.above_0(
+        [
+            *[("C7.1", *part) for part in audit or [(f"Vanilla: {what}", np.nan)]],
+            ("C7.2", "cycle - never, last epoch", first(cycle, "last") - first(never, "last")),
+            (
+                "C7.3",
+                "never: lowest since epoch n2, + 4, - last epoch",
+                first(never, "lowest") + 4 - first(never, "last"),
+            ),
+            ("C7.4", f"{epoch:g} - fewest F to 85 %", epoch - fewest),
+            (
+                "C7.5",
+                f"best free-SIM - best SIM-Adv, last epoch, + {NEAR:g}",
+                free["last"].max() - every["last"].max() + NEAR,
+            ),
+            ("C7.6", "fewest F to 85 %: k = 1 - more", first(single, "to 85") - several["to 85"].min()),
+            ("C7.7", "best SIM-Adv - each neighbour at its passes, the least", ahead(seen, NEIGHBOURS)),
+            ("C7.8", f"{SURVIVES:g} - the most that another test takes", SURVIVES - lost),
+            ("C7.9", "literal - projected, last epoch", printed - first(cycle, "last")),
+        ]
+    )
+
+
+def share(row) -> float:
+    """Return how far above half of a net's accuracy the gain of predicted labels is, in percent of it."""
+    return 100 * row.gain / row.predicted - 50 if row.predicted else np.nan
+
+
+def verdicts(found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
+    """Return the parts of the chapter's claims, judged, by data set: :func:`simbook.tables.judging.gathered`."""
+    bars, curves = beyond.bars(found, store=store), beyond.curves(found)
+    frame = sim_adv.accuracies(found + beyond.table_rows(settings, store=store), store=store)
+    nets = beyond.survivors(found, store=store)
+    names = dict.fromkeys(spec.dataset for spec, _ in found)
+    return judging.gathered({d: [of(d, bars, curves, beyond.inflation(frame, d), nets)] for d in names})
+
+
+def findings(table: pd.DataFrame, bars: pd.DataFrame, dataset: str) -> str:
+    """Return what the chapter found on a data set, a sentence a question, every number from the store."""
+    rows, said = bars[bars.dataset.eq(dataset) & bars["last"].notna()], []
+    if rows.empty:
+        return f"{NAMES[dataset]}: nothing was run yet."
+    sims = rows[rows.method.isin(["sim", "sim-k", "free-sim"]) & rows.projection.ne("literal")]
+    for row in sims.sort_values("last", ascending=False).head(3).itertuples():
+        low, high = beyond.interval(row.last, int(row.watched))
+        text = f"{row.title} ends at {row.last:.1f} % under the monitor's BIM ({low:.1f} to {high:.1f}, 95 % of "
+        text += f"{row.watched:.0f} images, one seed), had {row.lowest:.1f} % in its worst epoch after the first n2, "
+        said.append(f"{text}and took {row.F:g} F an image.")
+    for bar in beyond.BARS:
+        reached = rows[rows[f"to {bar:g}"].notna()].sort_values(f"to {bar:g}")
+        if len(reached):
+            best = reached.iloc[0]
+            said.append(f"The fewest passes to {bar:g} %: {best.title}, {best[f'to {bar:g}']:g} F an image.")
+    tested = table[table.dataset.eq(dataset) & table.verdict.ne(judging.UNTESTED)]
+    for verdict, part in tested.groupby("verdict", sort=False):
+        each = [f"{p.claim}, {p.part.removesuffix(' > 0')} = {p.ours}" for p in part.itertuples()]
+        said.append(f"{verdict.capitalize()}: {'; '.join(each)}.")
+    missing = bars[bars.dataset.eq(dataset) & bars["last"].isna()]
+    if len(missing):
+        said.append(f"Not run, or not watched, yet: {', '.join(missing.title)}.")
+    return listed(said)

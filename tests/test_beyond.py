@@ -1,0 +1,259 @@
+"""Chapter 7's measures, tables and judgements against counts by hand, and what it asks for."""
+
+import copy
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from reference import images, naive_attack, naive_gradient, tiny_net
+from torch import nn
+
+from simadv.adversaries import SIM
+from simadv.checks import InputError
+from simadv.data import Dataset
+from simadv.runs import load_or_run, passes_per_image
+from simadv.specs import EvalSpec, run_spec
+from simadv.store import Store
+from simbook import chapters
+from simbook.measures import survival
+from simbook.measures.base import take
+from simbook.measures.survival import RADII, Signs, Staleness, Transfer
+from simbook.plots import beyond as plots
+from simbook.settings import Settings
+from simbook.tables import beyond, beyond_claims
+from simbook.tables.common import title
+
+SMALL = {"images": 24, "batch_size": 8, "epochs": 4, "monitor": "FGSM", "monitor_images": 8, "precision": "float32"}
+SPEC = run_spec("digits", "free-sim", n1=2, n2=3, seed=3, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def world():
+    x, y = images(20, 12, dtype=torch.float64)
+    return tiny_net(9, norm=False), Dataset("digits", x, y, x, y)
+
+
+def right(net, x, y):
+    return [int(net(row[None]).argmax()) == int(label) for row, label in zip(x, y, strict=True)]
+
+
+def test_signs_are_counts_of_images(world):
+    net, data = world
+    x, y = data.x_test, data.y_test
+    spec = SimpleNamespace(id="a net", epsilon=0.06)
+    found = Signs(attack="BIM(2,3)", images=12).work(spec, net, data)
+    stands = right(net, naive_attack(net, x, y, epsilon=0.06, n1=2, n2=3), y)
+    assert found["clean"] == sum(right(net, x, y))
+    assert found["fgsm"] == sum(right(net, naive_attack(net, x, y, epsilon=0.06, n1=1, n2=1), y))
+    assert found["iterated"] == sum(stands)
+    assert found["unbounded"] == sum(right(net, naive_attack(net, x, y, epsilon=1.0, n1=2, n2=3), y))
+    assert found["flat"] == 0
+    each = [sum(right(net, naive_attack(net, x, y, epsilon=0.06 * r, n1=2, n2=3), y)) for r in RADII]
+    assert found["at"] == each
+    assert each[RADII.index(1.0)] == found["iterated"]
+    assert 0 < found["iterated"] < found["clean"], "nothing to tell apart"
+    assert found["chance"] <= found["iterated"]
+    assert found["random"] <= found["clean"]
+
+
+def test_chance_looks_at_every_point_that_it_draws():
+    """A net that is wrong only in a corner of the ball: few points miss it, many do not."""
+    x, y = torch.full((3, 1, 1, 2), 0.5), torch.zeros(3, dtype=torch.int64)
+
+    class Corner(nn.Module):
+        def forward(self, z):
+            wrong = (z.flatten(1) > 0.5 + 0.1 * 0.8).all(1).float()
+            return torch.stack([1 - wrong, wrong], 1)
+
+    few = survival.withstands_chance(Corner(), x, y, epsilon=0.1, draws=1)
+    many = survival.withstands_chance(Corner(), x, y, epsilon=0.1, draws=2000)
+    outside = survival.withstands_chance(Corner(), x, y, epsilon=0.07, draws=2000)
+    assert few.all()
+    assert not many.any()
+    assert outside.all()
+
+
+def test_a_net_without_a_gradient_shows(world):
+    _, data = world
+
+    class Flat(nn.Module):
+        def forward(self, z):
+            return (z.flatten(1)[:, :4] > 0.5).to(z.dtype) + 0 * z.flatten(1)[:, :4]
+
+    found = Signs(attack="BIM(2,3)", images=12).work(SimpleNamespace(id="flat", epsilon=0.1), Flat(), data)
+    assert found["flat"] == 12
+    assert found["unbounded"] == found["clean"] == found["fgsm"] == found["iterated"]
+
+
+def test_transfer_is_judged_on_the_other_net(own_store, digits):
+    target, source = (
+        load_or_run(run_spec("digits", "vanilla", seed=seed, **SMALL), store=own_store) for seed in (0, 1)
+    )
+    measure = Transfer(source=source.spec.id, attack="BIM(2,3)", images=20)
+    result = take(target, measure, store=own_store)
+    nets = [own_store.model(run) for run in (target, source)]
+    x, y = digits.x_test[:20], digits.y_test[:20]
+    x_tilde = EvalSpec(attack="BIM(2,3)").attack_on(target.spec)(nets[1], x, y)
+    assert result["true"] == sum(right(nets[0], x_tilde, y))
+    assert result["own"] == sum(right(nets[1], x_tilde, y))
+
+
+def test_a_transfer_waits_for_its_source(own_store):
+    run = load_or_run(run_spec("digits", "vanilla", **SMALL), store=own_store)
+    missing = run_spec("digits", "vanilla", seed=7, **SMALL)
+    measure = Transfer(source=missing.id, attack="FGSM", images=8)
+    assert chapters.unmeasured(run, [measure], own_store) == []
+    load_or_run(missing, store=own_store)
+    assert chapters.unmeasured(run, [measure], own_store) == [measure]
+
+
+def test_staleness_is_that_of_the_run_itself(digits):
+    """The same bits are trained; the shares are counted again by hand over a copy of every model on the way."""
+    data = Dataset("digits", digits.x_train, digits.y_train, digits.x_test, digits.y_test)
+    spec = SPEC
+    found = Staleness(epochs=3, images=10).work(spec, None, data)
+    assert found["epoch"] == [2, 3]
+    assert all(0 < share < 1 for share in found["pixels"] + found["weighted"])
+    trainer = survival.trainer_of(spec, torch.device("cpu"))
+    learner, before = trainer.learner, {}
+    agree, count = {1: 0, 2: 0}, {1: 0, 2: 0}
+    own, observe = learner.adversary, learner.adversary.observe
+
+    def make(model, x_hat, y, index, *, epoch, **rest):
+        for j in [int(j) for j in index if j < 10 and epoch in agree]:
+            point, stale = before[j]
+            twin = copy.deepcopy(model)
+            fresh = naive_gradient(twin, point, data.y_train[j])
+            there = stale != 0
+            agree[epoch] += int((fresh.sign() == stale.sign())[there].sum())
+            count[epoch] += int(there.sum())
+        return own(model, x_hat, y, index, epoch=epoch, **rest)
+
+    def look(x_hat, x_tilde, index, **rest):
+        for i, j in enumerate(index.tolist()):
+            before[j] = x_tilde.detach()[i].clone(), x_tilde.grad[i].clone()
+        observe(x_hat, x_tilde, index, **rest)
+
+    make.observe, make.state, make.passes = look, own.state, (0, 0)
+    learner.adversary = make
+    trainer.epochs, trainer.monitor = 3, None
+    trainer.run()
+    for row, epoch in enumerate((1, 2)):
+        assert found["pixels"][row] == pytest.approx(agree[epoch] / count[epoch], abs=0.01)
+
+
+def test_only_free_sim_can_be_stale(digits):
+    with pytest.raises(InputError, match="no free-sim"):
+        Staleness(epochs=2, images=4).work(run_spec("digits", "sim"), None, digits)
+
+
+@pytest.mark.parametrize("reset", beyond.POLICIES)
+def test_the_share_at_full_strength_is_that_of_counted_steps(reset):
+    """One image a phase, its steps since the last start counted by hand."""
+    n1, n2, epochs = 3, 5, 17
+    sim = SIM(torch.zeros(n2, 1, 1, 1), epsilon=0.2, n1=n1, n2=n2, reset=reset)
+    sim.phase = torch.arange(n2) if reset == "staggered" else torch.zeros(n2, dtype=torch.int64)
+    steps, shares = torch.zeros(n2), []
+    for epoch in range(epochs):
+        steps = torch.where(sim.restarts(torch.arange(n2), epoch), 0, steps) + 1
+        shares.append(100 * float((steps >= n1).double().mean()))
+    table = beyond.strong(n1, n2, epochs=epochs, reset=reset)
+    assert table.full.tolist() == pytest.approx(shares)
+    assert table.epoch.tolist() == list(range(1, epochs + 1))
+
+
+def fake(spec, robust, **cost):
+    history = [{"epoch": i, "loss": 1.0, "clean": 99.0, "robust": value} for i, value in enumerate(robust)]
+    return spec, SimpleNamespace(spec=spec, history=history, cost=cost)
+
+
+def test_the_fewest_passes_to_a_bar_are_the_first(tmp_path):
+    spec = run_spec("mnist", "sim", n2=2, epochs=6)
+    line = [10.0, 84.9, 85.0, 60.0, 95.0, 88.0]
+    found = [fake(spec, line), (run_spec("mnist", "mep"), None)]
+    store = SimpleNamespace(evaluation=lambda run, measure: None)
+    (row, missing) = beyond.bars(found, store=store).itertuples()
+    assert sum(passes_per_image(spec)) == 8
+    table = beyond.bars(found, store=store).iloc[0]
+    assert (table["to 85"], table["to 90"], row.F) == (24, 40, 48)
+    assert (row.last, row.lowest) == (88.0, 60.0)
+    assert math.isnan(missing.last)
+    text = beyond.bars_shown(beyond.bars(found, store=store), "mnist")
+    assert text.iloc[0].tolist()[:4] == ["48", "24", "40", "88.0"]
+    assert set(text.iloc[1].tolist()[1:]) == {"not run"}
+    curves = beyond.curves(found)
+    assert curves.F.tolist() == [8, 16, 24, 32, 40, 48]
+
+
+def test_a_bar_that_is_never_reached_is_said():
+    found = [fake(run_spec("mnist", "sim", epochs=3), [1.0, 2.0, 3.0])]
+    store = SimpleNamespace(evaluation=lambda run, measure: None)
+    assert beyond.bars_shown(beyond.bars(found, store=store), "mnist").iloc[0].tolist()[1:3] == ["never", "never"]
+
+
+def test_inflation_takes_the_clean_error_off_the_papers_numbers():
+    rows = [("Original", 98.0, 98.0, 98.84), ("BIM(10,40)", 0.5, 1.5, 0.94)]
+    frame = pd.DataFrame(rows, columns=["attack", "true", "predicted", "paper"])
+    frame = frame.assign(dataset="mnist", method="vanilla", title="Vanilla", lr=1e-4, run="a", reset=None)
+    (row,) = beyond.inflation(pd.concat([frame, frame]), "mnist").itertuples()
+    assert (row.error, row.gain, row.share) == (2.0, 1.0, 0.5)
+    assert row.paper == 0.94
+    assert row.least == 0.0, "nothing can be below 0"
+    assert row.likely == pytest.approx(0.94 - 0.5 * 1.16, abs=0.005)
+
+
+def test_neighbours_are_compared_at_passes_that_both_have_had():
+    def line(method, run, epochs, each, values):
+        return pd.DataFrame(
+            {"method": method, "run": run, "F": [each * (e + 1) for e in range(epochs)], "robust": values}
+        )
+
+    sim = line("sim", "a", 3, 8, [10.0, 50.0, 90.0])
+    cheap = line("rs-fgsm", "b", 2, 8, [40.0, 45.0])
+    assert beyond_claims.ahead(pd.concat([sim, cheap]), ("rs-fgsm",)) == 5.0
+    assert math.isnan(beyond_claims.ahead(sim, ("rs-fgsm",)))
+
+
+def test_ticks_say_what_was_seen():
+    row = {"dataset": "mnist", "title": "A", "fgsm": 90.0, "iterated": 80.0, "random": 95.0, "chance": 0.0, "flat": 0.0}
+    row |= {"unbounded": 0.0, "from Vanilla": 95.0, "from BIM-Adv": np.nan, "at": [90.0, 80.0, 10.0]}
+    good = beyond.ticks(pd.DataFrame([row]), "mnist")
+    assert set(good.loc["A"]) == {"no"}
+    bad = row | {"fgsm": 70.0, "chance": 1.0, "flat": 2.0, "unbounded": 3.0, "from Vanilla": 50.0, "at": [10.0, 20.0]}
+    shown = beyond.ticks(pd.DataFrame([bad]), "mnist").loc["A"]
+    assert all(text.startswith("yes: ") for text in shown)
+    assert shown["one step beats many"] == "yes: 70.0 < 80.0"
+
+
+def test_what_was_not_run_is_not_tested():
+    nothing = [(spec, None) for spec in chapters.beyond(Settings(dataset="mnist"))]
+    store = Store("/nowhere")
+    table = beyond_claims.verdicts(nothing, Settings(dataset="mnist"), store=store)
+    assert set(table.verdict) == {"not tested"}
+    assert set(table.claim) == {f"C7.{i}" for i in range(1, 10)}
+    said = beyond_claims.findings(table, beyond.bars(nothing, store=store), "mnist")
+    assert "nothing was run" in said
+
+
+def test_every_run_of_the_chapter_has_a_name_of_its_own():
+    for profile in ("published", "digits"):
+        specs = list(chapters.beyond(Settings(profile=profile)))
+        names = [(spec.dataset, title(spec)) for spec in specs]
+        assert len(set(names)) == len(names)
+        assert {spec.lr for spec in specs} <= {1e-3, 5e-3}
+
+
+def test_figures_draw_with_and_without_runs():
+    found = [fake(run_spec("mnist", "sim", reset=reset, n2=4, epochs=9), range(9)) for reset in ("cycle", "never")]
+    figure = plots.passes(beyond.curves(found), title="t")
+    assert len(figure.axes[0].lines) == 2
+    lines = beyond.policies(found, "mnist")
+    figure = plots.policies(lines, n2=4)
+    texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert texts == [[], ["not run"], ["not run"], []]
+    for draw in (plots.passes, plots.staleness):
+        empty = draw(beyond.curves([]) if draw is plots.passes else beyond.staleness([]), title="t")
+        assert [text.get_text() for text in empty.axes[0].texts] == ["not run"]
