@@ -20,7 +20,7 @@ from simbook.tables import (
 )
 from simbook.tables.common import Found
 
-# in the book's order
+# in the order of the claims
 JUDGES: dict[str, Callable[..., pd.DataFrame]] = {
     "02_background": background.verdicts,
     "03_atda": atda_claims.verdicts,
@@ -28,8 +28,8 @@ JUDGES: dict[str, Callable[..., pd.DataFrame]] = {
     "04_2_intermediate": iterated_claims.verdicts_of_intermediate,
     "05_sim_adv": sim_adv_claims.verdicts,
     "06_evaluation": evaluation_claims.verdicts,
-    "07_beyond": beyond_claims.verdicts,
     "cost": cost_claims.verdicts,
+    "07_beyond": beyond_claims.verdicts,
 }
 
 
