@@ -39,8 +39,7 @@ class Adversarial:
         with autocast(x_hat.device, self.precision):
             x_tilde = self.adversary(self.model, x_hat, y, index, epoch=epoch, view=view, generator=generator)
         # rates are numbers inside a graph: another rate, another graph
-        rates = (group["lr"] for group in self.optimizer.param_groups)
-        loss = self.update(self.model, x_hat, x_tilde, y, *rates)
+        loss = self.update(self.model, x_hat, x_tilde, y, *(group["lr"] for group in self.optimizer.param_groups))
         self.adversary.observe(x_hat, x_tilde, index, epoch=epoch, view=view)
         return loss
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from simadv import graphs
 from simadv.adversaries import SIM
 from simadv.attacks import Attack, advance, cross_entropy, half_start, random_start
 from simadv.checks import number, whole
@@ -43,8 +44,8 @@ class Momentum:
         if not self.mu:
             return gradient
         before = torch.where(again[:, None, None, None], 0, self.values[index].to(gradient.dtype))
-        share = F.normalize(gradient.flatten(1), p=1, eps=torch.finfo(gradient.dtype).tiny).view_as(gradient)
-        direction = self.mu * view.forward(before) + share
+        tiny = torch.finfo(gradient.dtype).tiny
+        direction = self.mu * view.forward(before) + F.normalize(gradient.flatten(1), p=1, eps=tiny).view_as(gradient)
         self.values[index] = view.inverse_into(before, direction).to(self.values.dtype)
         return direction
 
@@ -127,7 +128,7 @@ class MEP(Directed):
             self.carried.write(index, view.inverse_into(before, self.move(x_0, x_hat, direction)))
             x_tilde = self.move(x_0, x_hat, gradient)
         # the update goes on into the graph of the logits, so where updates are recorded it must run as it is
-        return x_tilde.requires_grad_(x_tilde.is_cuda)
+        return x_tilde.requires_grad_(x_tilde.device.type in graphs.DEVICES)
 
 
 class Consistency(CrossEntropy):

@@ -113,6 +113,7 @@ SETTINGS = {
     "free": {"m": 2, "epochs": 8},
     "sim": {"n1": 2, "n2": 2},
 }
+SETTINGS["free-sim"] = {"fresh": 1}
 # Free-Adv's own loop of one pass a replay runs as it is
 CASES = [(method, "float32", {}) for method in METHODS if method != "free"] + [("sim", "bf16", {}), ("bim", "bf16", {})]
 CASES += [("sim", "float32", {"reset": "staggered", "labels": "predicted", "mode": "train"})]
@@ -128,9 +129,10 @@ def test_replayed_training_ends_in_the_same_bits(method, precision, settings, ta
     spec = run_spec("digits", method, precision=precision, **(SMALL | SETTINGS.get(method, {}) | settings))
     replayed, plain = trainer_of(spec, CPU), trainer_of(spec, CPU)
     replayed.run()
-    assert tapes, "nothing was recorded"
-    assert min(len(tape.lines) for tape in tapes) > 10
-    assert sum(tape.replays for tape in tapes) > len(tapes)
+    # FGSM-MEP's update goes on into the graph of its example, so that it runs as it is
+    assert bool(tapes) == (method != "mep"), "nothing was recorded"
+    assert min((len(tape.lines) for tape in tapes), default=11) > 10
+    assert sum(tape.replays for tape in tapes) > len(tapes) or not tapes
     monkeypatch.setattr(graphs, "DEVICES", ())
     plain.run()
     ours, theirs = replayed.tensors(), plain.tensors()

@@ -32,7 +32,7 @@ EDGES = {
     "learners": {"attacks", "checks", "graphs"},
     "training": {"attacks", "checks", "data", "learners", "losses"},
     "evaluation": {"attacks", "checks", "training"},
-    "neighbours": {"adversaries", "attacks", "checks", "losses"},
+    "neighbours": {"adversaries", "attacks", "checks", "graphs", "losses"},
     "specs": {"adversaries", "attacks", "checks", "losses", "neighbours"},
     "store": {"checks", "models", "specs"},
     "runs": {

@@ -42,15 +42,15 @@ METHODS: dict[str, tuple[str, ...]] = {
     "C6.4": ("sim",),
     "C6.5": ("sim", "bim", "atda"),
     "C7.1": ("vanilla",),
-    **dict.fromkeys(("C7.2", "C7.3", "C7.4", "C7.8", "C7.9"), ("sim",)),
+    **dict.fromkeys(("C7.2", "C7.3", "C7.8", "C7.9"), ("sim",)),
+    **dict.fromkeys(("C7.4", "C7.6"), ("sim", "sim-k")),
     "C7.5": ("sim", "free-sim"),
-    "C7.6": ("sim", "sim-k"),
     "C7.7": ("sim", "rs-fgsm", "n-fgsm", "atta", "mep"),
 }
 
 
 def runs(table: pd.DataFrame, found: dict[str, Found], settings: EvaluationSettings) -> dict[str, list[str]]:
-    """Return the ids of the stored runs that each claim is judged by; staggered resets judge chapter 7's alone.
+    """Return the ids of the stored runs that each claim is judged by; those with staggered resets judge none.
 
     Args:
         table: :func:`simbook.verdicts.book`. found: :func:`simbook.verdicts.read`.
@@ -65,8 +65,7 @@ def runs(table: pd.DataFrame, found: dict[str, Found], settings: EvaluationSetti
         if claim not in chapter:  # one that this profile's data sets have nothing to say of
             continue
         some = [spec for spec, run in of[chapter[claim]] if run is not None and spec.dataset in datasets[claim]]
-        own = [spec for spec in some if spec.method in methods]
-        ids[claim] = [spec.id for spec in own if spec.reset != "staggered" or chapter[claim] == "07_beyond"]
+        ids[claim] = [spec.id for spec in some if spec.method in methods and spec.reset != "staggered"]
     rest = {claim: [run for other in others for run in ids.get(other, [])] for claim, others in RESTS_ON.items()}
     return ids | {claim: list(dict.fromkeys(some)) for claim, some in rest.items()}
 
