@@ -50,7 +50,7 @@ METHODS: dict[str, tuple[str, ...]] = {
 
 
 def runs(table: pd.DataFrame, found: dict[str, Found], settings: EvaluationSettings) -> dict[str, list[str]]:
-    """Return the ids of the stored runs that each claim is judged by; those with staggered resets judge none.
+    """Return the ids of the stored runs that each claim is judged by; staggered resets judge chapter 7's alone.
 
     Args:
         table: :func:`simbook.verdicts.book`. found: :func:`simbook.verdicts.read`.
@@ -65,7 +65,8 @@ def runs(table: pd.DataFrame, found: dict[str, Found], settings: EvaluationSetti
         if claim not in chapter:  # one that this profile's data sets have nothing to say of
             continue
         some = [spec for spec, run in of[chapter[claim]] if run is not None and spec.dataset in datasets[claim]]
-        ids[claim] = [spec.id for spec in some if spec.method in methods and spec.reset != "staggered"]
+        own = [spec for spec in some if spec.method in methods]
+        ids[claim] = [spec.id for spec in own if spec.reset != "staggered" or chapter[claim] == "07_beyond"]
     rest = {claim: [run for other in others for run in ids.get(other, [])] for claim, others in RESTS_ON.items()}
     return ids | {claim: list(dict.fromkeys(some)) for claim, some in rest.items()}
 
