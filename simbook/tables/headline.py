@@ -3,7 +3,7 @@ r"""README's table: MNIST's rows of Table 3 on clean images and under BIM, the p
 from simadv.store import PUBLISHED, Store
 from simbook import chapters
 from simbook.settings import EvaluationSettings
-from simbook.tables.common import NOT_RUN, rate
+from simbook.tables.common import rate
 from simbook.tables.evaluation import accuracies
 from simbook.tables.evaluation_claims import of_table3
 from simbook.tables.spread import GLUE, over_seeds, worth
@@ -14,16 +14,13 @@ HEADS = ("method", "rate", "clean: paper", "clean: ours", "BIM(10,40): paper", "
 
 
 def headline(store: Store | None = None) -> str:
-    """Return the table in Markdown: each method at the better of its rates under BIM, from the published store."""
+    """Return the table in Markdown: each method at each of its rates, none chosen by its result; from the store."""
     store, settings = store or Store(PUBLISHED), EvaluationSettings(dataset="mnist")
     found = of_table3([(spec, store.find(spec)) for spec in chapters.evaluation(settings)], settings)
     rows = over_seeds(accuracies(found, store=store))
     lines = [HEADS, ["---"] * len(HEADS)]
-    for name, part in rows.groupby("title", sort=False):
-        bim = part[part.attack == SHOWN[1]].dropna(subset="true")
-        lr = bim.lr[bim.true.idxmax()] if len(bim) else None
-        cells = {row.attack: row for row in part[part.lr == (part.lr.iloc[0] if lr is None else lr)].itertuples()}
-        line = [name, NOT_RUN if lr is None else rate(lr)]
+    for (name, lr), part in rows.groupby(["title", "lr"], sort=False):
+        cells, line = {row.attack: row for row in part.itertuples()}, [name, rate(lr)]
         for attack in SHOWN:
             printed = cells[attack].paper
             line += ["-" if printed != printed else f"{printed:.2f}", worth(cells[attack]).replace(GLUE, " ")]
