@@ -6,6 +6,7 @@ tensors in [0, 1], perturbations are bounded by ``epsilon`` in the :math:`l_\inf
 """
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -129,8 +130,8 @@ def bim(model: nn.Module, x_hat: Tensor, y: Tensor, *, epsilon: float, n1: float
 
     Chapter: :doc:`02_background`.
     """
-    *_, last = trajectory(model, x_hat, y, epsilon=epsilon, n1=n1, n2=n2, **options)
-    return last
+    # the last alone is kept, so that n2 costs no memory
+    return deque(trajectory(model, x_hat, y, epsilon=epsilon, n1=n1, n2=n2, **options), maxlen=1).pop()
 
 
 def fgsm(model: nn.Module, x_hat: Tensor, y: Tensor, *, epsilon: float, **options) -> Tensor:
