@@ -121,5 +121,5 @@ def test_the_page_reads_what_is_stored_and_trains_nothing(shelf, monkeypatch):
     assert {run for some in ids.values() for run in some} == {
         first.id
     }  # the other is FGSM-Adv, which no claim is about
-    for chapter in table.chapter.unique():
+    for chapter in set(table.chapter) - {"cost"}:  # its claims are judged by the benchmark, which needs no run
         assert "not tested" in claims.page(table, ids, chapter).data
