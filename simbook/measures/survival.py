@@ -21,11 +21,11 @@ DRAWS = 100  # uniform points of the ball that the random search looks at
 
 
 @dataclass(frozen=True, kw_only=True)
-class Signs(Measure):
-    """What Athalye et al. (2018) look at: one step against many, no bound, chance, no gradient, larger epsilon.
+class UnderAttack(Measure):
+    """A measure of one iterated attack on a slice of the test set.
 
     Args:
-        attack: the iterated attack, in the paper's notation.
+        attack: in the paper's notation, with the epsilon of the run that is measured.
         images: the first so many of the test set.
     """
 
@@ -35,6 +35,11 @@ class Signs(Measure):
     def __post_init__(self) -> None:
         Attack.parse(self.attack, epsilon=1.0)
         whole("images", self.images, least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signs(UnderAttack):
+    """What Athalye et al. (2018) look at: one step against many, no bound, chance, no gradient, larger epsilon."""
 
     def work(self, spec: RunSpec, model: nn.Module, dataset: Dataset) -> dict:
         """Return how many images are classified correctly under each, and at how many the loss has no gradient.
@@ -69,22 +74,15 @@ def withstands_chance(model: nn.Module, x: Tensor, y: Tensor, *, epsilon: float,
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transfer(Measure):
+class Transfer(UnderAttack):
     """Accuracy on examples that were made for another net: the attacker sees nothing of this one.
 
     Args:
         source: the id of the other net's run.
-        attack: in the paper's notation, with the epsilon of the run that is measured.
-        images: the first so many of the test set.
+        attack, images: as in :class:`UnderAttack`.
     """
 
     source: str
-    attack: str
-    images: int
-
-    def __post_init__(self) -> None:
-        Attack.parse(self.attack, epsilon=1.0)
-        whole("images", self.images, least=1)
 
     def work(self, spec: RunSpec, model: nn.Module, dataset: Dataset) -> dict:
         """Return how many of ``images`` are classified correctly, ``true``; and by the ``source`` itself."""

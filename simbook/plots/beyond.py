@@ -6,7 +6,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from simbook.measures.survival import RADII
-from simbook.plots.style import COLOURS, nothing_yet
+from simbook.plots.style import COLOURS, nothing_yet, shared_legend
 
 FAMILIES = {"sim": "SIM-Adv", "sim-k": "SIM-Adv, k steps", "free-sim": "free-SIM", "atta": "ATTA-1", "mep": "FGSM-MEP"}
 FAMILIES |= {"rs-fgsm": "RS-FGSM", "n-fgsm": "N-FGSM", "bim": "BIM-Adv", "free": "Free-Adv", "vanilla": "Vanilla"}
@@ -39,10 +39,7 @@ def passes(curves: pd.DataFrame, *, title: str) -> Figure:
                 )
         axes.set(xscale="log", title=name, xlabel="passes an image (F)", ylim=(-3, 103))
     grid[0, 0].set_ylabel("accuracy under\nthe monitor's BIM (%)")
-    handles = {}
-    for axes in grid.flat:
-        handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+    shared_legend(figure, ncols=4)
     sns.despine(figure)
     return figure
 
@@ -117,9 +114,6 @@ def radii(nets: pd.DataFrame, *, title: str) -> Figure:
         axes.axvline(1, color="0.45", ls=":", lw=1)
         axes.set(title=name, xlabel=r"$\epsilon$, in multiples of the one trained with", ylim=(-3, 103))
     grid[0, 0].set_ylabel("accuracy under BIM(10,40) (%)")
-    handles = {}
-    for axes in grid.flat:
-        handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+    shared_legend(figure, ncols=3)
     sns.despine(figure)
     return figure

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from simbook.plots.style import COLOURS, WIDTH, colour, nothing_yet
+from simbook.plots.style import COLOURS, WIDTH, colour, nothing_yet, shared_legend
 
 EXAMPLE = "trained on"
 ROBUST, CLEAN, REACH = COLOURS[0], COLOURS[1], "0.85"
@@ -85,11 +85,7 @@ def over_perturbation(seen: pd.DataFrame, *, title: str) -> Figure:
             axes.plot(line.epoch, line.robust, ms=3, lw=1.4, label=f"{label} ({kind})", **looks[over])
         axes.set(title=name, xlabel="epochs trained", ylim=(-3, 103))
     grid[0, 0].set_ylabel("accuracy under\nthe monitor's BIM (%)")
-    # a data set that lacks a run lacks its line: the legend has those of all panels
-    handles = {
-        label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
+    shared_legend(figure)
     sns.despine(figure)
     return figure
 

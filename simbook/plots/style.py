@@ -33,6 +33,14 @@ def colour(attack: str) -> tuple:
     return ATTACK_COLOURS[attack.split("(")[0]]
 
 
+def shared_legend(figure: Figure, ncols: int | None = None) -> None:
+    """Put one legend below all panels: a panel that lacks a run lacks its line, so it has those of all of them."""
+    handles = {}
+    for axes in figure.axes:
+        handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=ncols or len(handles))
+
+
 def nothing_yet(title: str) -> Figure:
     """Draw a frame that says that there is nothing to draw."""
     figure, axes = plt.subplots(figsize=(WIDTH, 1.2), layout="constrained")
