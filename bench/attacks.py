@@ -24,6 +24,8 @@ PEER_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 OURS = {"ours, bf16": ("ours", "book bf16"), "ours, float32": ("ours", "book float32")}
 ON_PLAIN = {f"{name}, plain net": (name, "plain float32") for name in PEERS}
 ON_BOOKS = {f"{name}, book's net": (name, "book float32") for name in PEERS}
+# one net, one precision: what is left between two attackers is their own arithmetic
+OURS_ON_PLAIN = {"ours, plain net": ("ours", "plain float32")}
 # in float64 rounding hardly ever turns a sign: what differs there differs by definition (the others cast to float32)
 DOUBLE = {f"{name}, float64": (name, "book float64") for name in ("ours", "torchattacks", "foolbox")}
 CLOSE = 1e-6
@@ -49,11 +51,11 @@ def measure(*, rounds: int, threads: int, quick: bool) -> dict:
             worker.read()
         clocks = {
             row: (lambda name=name, net=net: workers[name].ask(f"go {net} {batch}")["seconds"])
-            for row, (name, net) in (OURS | ON_PLAIN | ON_BOOKS).items()
+            for row, (name, net) in (OURS | OURS_ON_PLAIN | ON_PLAIN | ON_BOOKS).items()
         }
         taken = in_turn(clocks, rounds=rounds, label=f"BIM(10,{n2})")
         made = {}
-        everything = (OURS | ON_PLAIN | ON_BOOKS | DOUBLE).items()
+        everything = (OURS | OURS_ON_PLAIN | ON_PLAIN | ON_BOOKS | DOUBLE).items()
         for row, (name, net) in tqdm(everything, desc="examples", unit="attacker", disable=None):
             count = min(batch, len(found.x)) if row in DOUBLE else len(found.x)
             made[row] = examples(workers[name], net, count, Path(folder))
@@ -105,4 +107,8 @@ def compared(taken: dict, made: dict) -> dict:
         speeds[title] = {"fastest": fastest, "times": ratios}
     same = {name: agreement(made["ours, float32"], made[name]) for name in ON_BOOKS | ON_PLAIN}
     same |= {name: agreement(made["ours, float64"], made[name]) for name in DOUBLE if name != "ours, float64"}
-    return {"ours_over_fastest": speeds, "agreement": same}
+    on_plain = {
+        first: {second: agreement(made[first], made[second]) for second in ON_PLAIN if second != first}
+        for first in OURS_ON_PLAIN | ON_PLAIN
+    }
+    return {"ours_over_fastest": speeds, "agreement": same, "agreement_on_plain_net": on_plain}

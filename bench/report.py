@@ -52,6 +52,9 @@ def attacks(part: dict) -> list[str]:
     for name, same in part["agreement"].items():
         if name.endswith("float64"):
             lines.append(f"{name:26} same examples as our float64: {same['images']:.2f} % of images")
+    for first, row in part["agreement_on_plain_net"].items():
+        for second, same in row.items():
+            lines.append(f"{first} and {second}, both on the plain net: the same in {same['images']:.2f} % of images")
     for net, found in part["ours_over_fastest"].items():
         times = ", ".join(f"{name} {value:.2f} times" for name, value in found["times"].items())
         lines.append(f"over the fastest on the {net} ({found['fastest'].split(',')[0]}): {times}")
@@ -68,8 +71,8 @@ def training(part: dict) -> list[str]:
             times = f"{row['over_vanilla']:10.2f}{row['predicted']:12.2f}"
             lines.append(f"{row['method']:22}{row['batch']:6}{row['median']:9.3f}{row['spread']:8.0%}{times}")
     step, first = part["sim_step"], part["first_layer"]
-    parts = ", ".join(f"{name} {value:.1f} %" for name, value in step.items())
-    lines.append(f"a SIM epoch of LeNet-5: {parts}")
+    parts = ", ".join(f"{name} {step[name]:.1f} %" for name in ("passes", "optimizer", "rest"))
+    lines.append(f"a SIM epoch of LeNet-5: {parts}, of that the carried examples {step['examples']:.1f} %")
     return [*lines, f"the first layer's backward to the image makes a pass {first['dearer_percent']:.0f} % dearer"]
 
 

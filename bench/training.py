@@ -93,25 +93,32 @@ class Clocked:
 
 
 def shares(trainer: Trainer, *, rounds: int) -> dict[str, float]:
-    """Return how a SIM epoch divides, in percent: passes, the optimizer, and all the rest, the median of rounds."""
-    clock, found = {"passes": 0.0, "optimizer": 0.0}, {"passes": [], "optimizer": [], "rest": []}
+    """Return how a SIM epoch divides, in percent, the median of rounds.
+
+    ``rest`` is all that is neither a pass nor the optimizer's; ``examples`` the part of it that goes into reading,
+    moving (sign, step, projection) and storing the carried examples.
+    """
+    clock, found = {}, {"passes": [], "optimizer": [], "rest": [], "examples": []}
     learner = trainer.learner
-    learner.objective = Clocked(learner.objective, clock, "passes")
+    learner.objective = Clocked(learner.objective, clock, "update")
     learner.optimizer.step = Clocked(learner.optimizer.step, clock, "optimizer")
     learner.optimizer.zero_grad = Clocked(learner.optimizer.zero_grad, clock, "optimizer")
+    learner.adversary = Clocked(learner.adversary, clock, "adversary")
 
     def backward(loss: Tensor, *, inner: Callable = Tensor.backward) -> None:
-        Clocked(inner, clock, "passes")(loss)
+        Clocked(inner, clock, "update")(loss)
 
-    gradient = Clocked(attacks.input_gradient, clock, "passes")
+    gradient = Clocked(attacks.input_gradient, clock, "gradient")
     with mock.patch.object(attacks, "input_gradient", gradient), mock.patch.object(Tensor, "backward", backward):
         for number in range(rounds + 1):
-            clock.update(passes=0.0, optimizer=0.0)
+            clock.update(update=0.0, gradient=0.0, optimizer=0.0, adversary=0.0)
             whole = epoch(trainer)
             if number:
-                found["passes"].append(clock["passes"] / whole)
+                passes = clock["update"] + clock["gradient"]
+                found["passes"].append(passes / whole)
                 found["optimizer"].append(clock["optimizer"] / whole)
-                found["rest"].append(1 - (clock["passes"] + clock["optimizer"]) / whole)
+                found["rest"].append(1 - (passes + clock["optimizer"]) / whole)
+                found["examples"].append((clock["adversary"] - clock["gradient"]) / whole)
     return {name: 100 * sorted(values)[len(values) // 2] for name, values in found.items()}
 
 

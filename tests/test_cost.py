@@ -36,7 +36,7 @@ def training(**about):
         "settings": {"images": 6_000},
         "rows": rows(SECONDS | {("atda", 128): 0.95}),
         "resnet20": {"settings": {"images": 256}, "rows": rows(SECONDS, 2)},
-        "sim_step": {"passes": 94.0, "optimizer": 2.0, "rest": 4.0},
+        "sim_step": {"passes": 94.0, "optimizer": 2.0, "rest": 4.0, "examples": 2.5},
         "first_layer": {"batch": 128, "dearer_percent": 31.0},
     }
 
@@ -51,6 +51,10 @@ def attacks():
             for name, speed, robust in zip(names, (1500, 1200, 300, 700), (78.0, 77.25, 77.2, 77.25), strict=True)
         ],
         "agreement": {"foolbox, plain net": {"images": 97.5, "pixels": 99.9}},
+        "agreement_on_plain_net": {
+            "ours, plain net": {"foolbox, plain net": {"images": 100.0, "pixels": 100.0}},
+            "foolbox, plain net": {},
+        },
         "ours_over_fastest": {
             "plain net": {"fastest": "foolbox, plain net", "times": {"ours, bf16": 5.0, "ours, float32": 4.0}}
         },
@@ -109,8 +113,9 @@ def test_every_table_has_its_numbers_and_says_what_was_not_run():
         assert cost.by_device([], maker).to_numpy().tolist() == [["not run"]]
     shown = cost.by_device(EVERYTHING["training"], cost.training_shown).loc[("a box", "LeNet-5", "SIM(10,20)-Adv")]
     assert (shown["seconds an epoch"], shown["over Vanilla"], shown["passes predict"]) == (9.0, 3.0, 2.67)
-    assert cost.step(training())["LeNet-5"].tolist() == [94.0, 2.0, 4.0, 31.0]
+    assert cost.step(training())["LeNet-5"].tolist() == [94.0, 2.0, 4.0, 2.5, 31.0]
     assert cost.over_fastest(attacks()).loc["libraries on the plain net"].tolist() == ["foolbox", 5.0, 4.0]
+    assert cost.alike(attacks()).to_dict() == {"foolbox": {"ours": "100.00", "foolbox": "-"}}
     card = cost.card({"floors": [floors()]})
     assert card.loc["floors"].tolist() == ["a box", 2, "yes", "2", "2026-01-02", "0123456789"]
     assert set(card.loc["gpu"]) == {"not run"}

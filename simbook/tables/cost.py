@@ -182,6 +182,14 @@ def attackers(part: dict) -> pd.DataFrame:
     return shown
 
 
+def alike(part: dict) -> pd.DataFrame:
+    """Return in how many percent of the images two attackers of one net, in float32, make the same example."""
+    names = {name: name.removesuffix(", plain net") for name in part["agreement_on_plain_net"]}
+    table = pd.DataFrame(part["agreement_on_plain_net"]).T.map(lambda same: same["images"], na_action="ignore")
+    table = table.rename(index=names, columns=names).map("{:.2f}".format).replace("nan", "-")
+    return table.rename_axis(index="same to 1e-6 (% of images)")
+
+
 def growth(part: dict) -> pd.DataFrame:
     """Return seconds and the memory that a call adds, as images and as steps grow, with the fitted powers."""
     frames = {}
@@ -223,7 +231,8 @@ def figure_rows(timed: pd.DataFrame, speeds: pd.DataFrame) -> pd.DataFrame:
 
 def step(part: dict) -> pd.DataFrame:
     """Return the shares of a SIM epoch, and what the first convolution's way back to the image adds to a pass."""
-    shares = {f"{name} (% of a SIM epoch)": value for name, value in part["sim_step"].items()}
+    names = {"rest": "all the rest", "examples": "of that, to read, move and store the carried examples"}
+    shares = {f"{names.get(name, name)} (% of a SIM epoch)": value for name, value in part["sim_step"].items()}
     shares["first convolution: a pass to the image is dearer by (%)"] = part["first_layer"]["dearer_percent"]
     return pd.Series(shares, name="LeNet-5").round(1).to_frame().rename_axis("share")
 

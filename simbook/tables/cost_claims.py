@@ -84,7 +84,8 @@ def said_of_training(found: Parts) -> list[str]:
         text = "Over Vanilla's, an epoch of SIM-Adv and one of BIM(10,30)-Adv take, on "
         first, step = part["first_layer"], part["sim_step"]
         text += f"{'; on '.join(words)} (passes: 2.67, 22 and 8.25); LeNet-5's first convolution makes a gradient pass "
-        text += f"{first['dearer_percent']:.0f} % dearer, and {step['rest']:.1f} % of a SIM epoch are no passes."
+        text += f"{first['dearer_percent']:.0f} % dearer; {step['rest']:.1f} % of a SIM epoch are neither passes nor "
+        text += f"the optimiser's, {step['examples']:.1f} % to read, move and store the carried examples."
         sentences.append(text)
     return sentences
 
@@ -114,7 +115,10 @@ def said_of_attacks(found: Parts) -> list[str]:
             peers = apart[~apart.index.str.startswith("ours")].max()
             text = f"{part['attack']} runs at {', and at '.join(words)} the speed of the fastest library ({fastest}, "
             text += f"{rows.images_per_second[fastest]:.0f}); robust accuracy is at most {peers:.2f} points from the "
-            sentences.append(text + f"libraries' in float32, and {apart['ours, bf16']:.2f} in bf16.")
+            text += f"libraries' in float32, and {apart['ours, bf16']:.2f} in bf16. "
+            same = [found["images"] for found in part["agreement_on_plain_net"]["ours, plain net"].values()]
+            text += f"In float32 on one net, {min(same):.2f} to {max(same):.2f} % of the examples are theirs."
+            sentences.append(text)
     return sentences
 
 
