@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import combinations
 from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -52,9 +53,9 @@ def attacks(part: dict) -> list[str]:
     for name, same in part["agreement"].items():
         if name.endswith("float64"):
             lines.append(f"{name:26} same examples as our float64: {same['images']:.2f} % of images")
-    for first, row in part["agreement_on_plain_net"].items():
-        for second, same in row.items():
-            lines.append(f"{first} and {second}, both on the plain net: the same in {same['images']:.2f} % of images")
+    for first, second in combinations(part["agreement_on_plain_net"], 2):
+        same = part["agreement_on_plain_net"][first][second]
+        lines.append(f"{first}, and {second}: the same examples in {same['images']:.2f} % of images")
     for net, found in part["ours_over_fastest"].items():
         times = ", ".join(f"{name} {value:.2f} times" for name, value in found["times"].items())
         lines.append(f"over the fastest on the {net} ({found['fastest'].split(',')[0]}): {times}")
