@@ -234,7 +234,9 @@ def test_what_was_not_run_is_not_tested():
     table = beyond_claims.verdicts(nothing, Settings(dataset="mnist"), store=store)
     assert set(table.verdict) == {"not tested"}
     assert set(table.claim) == {f"C7.{i}" for i in range(1, 10)}
-    said = beyond_claims.findings(table, beyond.bars(nothing, store=store), "mnist")
+    said = beyond_claims.findings(
+        table, beyond.bars(nothing, store=store), beyond.survivors(nothing, store=store), "mnist"
+    )
     assert "nothing was run" in said
 
 
@@ -249,7 +251,7 @@ def test_every_run_of_the_chapter_has_a_name_of_its_own():
 def test_figures_draw_with_and_without_runs():
     found = [fake(run_spec("mnist", "sim", reset=reset, n2=4, epochs=9), range(9)) for reset in ("cycle", "never")]
     figure = plots.passes(beyond.curves(found), title="t")
-    assert len(figure.axes[0].lines) == 2
+    assert len(figure.axes[0].lines) == 4, "a line and a last epoch each"
     lines = beyond.policies(found, "mnist")
     figure = plots.policies(lines, n2=4)
     texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
@@ -257,3 +259,16 @@ def test_figures_draw_with_and_without_runs():
     for draw in (plots.passes, plots.staleness):
         empty = draw(beyond.curves([]) if draw is plots.passes else beyond.staleness([]), title="t")
         assert [text.get_text() for text in empty.axes[0].texts] == ["not run"]
+
+
+def test_findings_name_the_nets_whose_gradients_may_be_masked():
+    bars = pd.DataFrame(
+        [{"dataset": "mnist", "title": "A", "method": "mep", "projection": "ball", "last": 9.0}]
+    ).assign(**{f"to {bar:g}": np.nan for bar in beyond.BARS})
+    row = {"dataset": "mnist", "title": "A", "fgsm": 90.0, "iterated": 80.0, "random": 95.0, "chance": 1.5, "flat": 0.0}
+    row |= {"unbounded": 3.0, "from Vanilla": 95.0, "from BIM-Adv": np.nan, "at": [90.0, 80.0]}
+    table = pd.DataFrame({"dataset": [], "verdict": []})
+    said = beyond_claims.findings(table, bars, pd.DataFrame([row]), "mnist")
+    assert "may be too high: A (unbounded is not 0, chance finds more)." in said
+    clean = pd.DataFrame([row | {"chance": 0.0, "unbounded": 0.0}])
+    assert "masked" not in beyond_claims.findings(table, bars, clean, "mnist")

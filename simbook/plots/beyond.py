@@ -16,6 +16,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 def passes(curves: pd.DataFrame, *, title: str) -> Figure:
     """Draw robust accuracy against the passes spent, a panel a data set, a colour and marker a method, a line a run.
 
+    The marker is at the last epoch.
+
     Args:
         curves: as :func:`simbook.tables.beyond.curves` makes them.
     """
@@ -28,15 +30,11 @@ def passes(curves: pd.DataFrame, *, title: str) -> Figure:
         for i, (method, label) in enumerate(FAMILIES.items()):
             part = curves[(curves.dataset == name) & (curves.method == method)]
             for name_of, line in part.groupby("title", sort=False):
-                look = {"color": COLOURS[i], "marker": MARKERS[i], "ms": 4, "lw": 1.3, "alpha": 0.85}
-                axes.plot(
-                    line.F.astype(float),
-                    line.robust.astype(float),
-                    markevery=0.12,
-                    label=label,
-                    ls=":" if "literal" in name_of else "-",
-                    **look,
-                )
+                look = {"color": COLOURS[i], "ls": ":" if "literal" in name_of else "-"}
+                spent, robust = line.F.astype(float), line.robust.astype(float)
+                axes.plot(spent, robust, lw=1, alpha=0.45, **look)
+                # where a run ends is what it is judged by, and must be seen above the lines
+                axes.plot(spent[-1:], robust[-1:], marker=MARKERS[i], ms=7, mec="white", label=label, zorder=3, **look)
         axes.set(xscale="log", title=name, xlabel="passes an image (F)", ylim=(-3, 103))
     grid[0, 0].set_ylabel("accuracy under\nthe monitor's BIM (%)")
     shared_legend(figure, ncols=4)
