@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from simbook.measures.survival import RADII
 from simbook.plots.style import COLOURS, nothing_yet, shared_legend
@@ -88,7 +89,8 @@ def staleness(lines: pd.DataFrame, *, title: str) -> Figure:
                 line.epoch, line[column], style, color=COLOURS[i % 10], marker=MARKERS[i % 10], ms=3.5, label=label
             )
     axes.axhline(50, color="0.45", ls=":", lw=1)
-    axes.set(title=title, xlabel="epoch", ylabel="signs still right (%)", ylim=(40, 101))
+    axes.set(title=title, xlabel="epoch", ylabel="signs still right (%)", ylim=(None, 101))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside lower center", ncols=2)
     sns.despine(figure)
     return figure

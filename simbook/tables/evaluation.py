@@ -203,7 +203,7 @@ def findings(frame: pd.DataFrame, found: Found, dataset: str) -> str:
     rows = frame[(frame.dataset == dataset) & frame.true.notna()].set_index(["title", "lr", "attack"])
     bim = next((name for name in rows.index.get_level_values("attack").unique() if name.startswith("BIM")), None)
     if bim is None:
-        return f"Nothing was run on {dataset} yet, so nothing was found."
+        return f"No row of Table 3 was run on {dataset} yet; what ran there at other settings stands apart, above."
     iterated = rows.xs(bim, level="attack")
     sim = iterated[(iterated.method == "sim") & ~iterated.index.get_level_values("title").str.contains("staggered")]
     weak = iterated[iterated.method.isin(["vanilla", "fgsm", "free", "atda"])]
