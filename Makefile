@@ -23,7 +23,7 @@ $(error NAME = '$(NAME)' is no chapter; allowed: $(CHAPTERS))
 endif
 endif
 
-.PHONY: help book chapter test verify bench refresh env clean
+.PHONY: help book chapter test verify bench peers refresh env clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,8 @@ verify: .venv/.installed ## measure every published net again and compare with i
 
 bench: .venv/.installed .venv-bench/.installed ## measure the engine beside its peers: ARGS="--only attacks --alone"
 	$(RUN) -m bench $(ARGS)
+
+peers: .venv-bench/.installed ## set up .venv-bench alone: other libraries, for make bench and for AutoAttack
 
 refresh: .venv/.installed ## execute the chapters and write them back into book/, ready to commit
 	$(RUN) book/build.py --refresh

@@ -6,9 +6,9 @@ import sys
 import torch
 
 from bench import attacks, floors, gpu, growth, report, training
-from bench.workers import WorkerError
 from simadv.checks import InputError, one_of, whole
 from simadv.runs import pick_device, provenance
+from simbook.workers import WorkerError
 
 PARTS = {part.__name__.split(".")[-1]: part for part in (attacks, training, growth, floors, gpu)}
 ROUNDS = {"attacks": 9, "training": 5, "growth": 3, "floors": 7, "gpu": 3}

@@ -15,11 +15,10 @@ from bench.nets import frozen, plain_lenet
 from bench.peers import PEERS
 from bench.subjects import EPSILON, Subject, subject
 from bench.timing import in_turn
-from bench.workers import ROOT, Worker
 from simadv.attacks import predict
 from simadv.checks import InputError
+from simbook.workers import PEER_PYTHON, Worker
 
-PEER_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 # row of the table: process, and what it is asked for
 OURS = {"ours, bf16": ("ours", "book bf16"), "ours, float32": ("ours", "book float32")}
 ON_PLAIN = {f"{name}, plain net": (name, "plain float32") for name in PEERS}
@@ -38,7 +37,7 @@ def measure(*, rounds: int, threads: int, quick: bool) -> dict:
         InputError: the environment of the libraries is not there.
     """
     if not PEER_PYTHON.exists():
-        raise InputError("the environment of the peers, .venv-bench, is not there; make bench sets it up")
+        raise InputError("the environment of the peers, .venv-bench, is not there; make peers sets it up")
     batch, images, n2 = (20, 40, 2) if quick else (500, 2_000, 40)
     found = subject(images)
     settings = {"epsilon": EPSILON, "n1": 10, "n2": n2, "batch": batch, "threads": threads}
@@ -69,7 +68,7 @@ def start(name: str, settings: dict, folder: Path) -> Worker:
     path = folder / f"{name}.json"
     path.write_text(json.dumps(settings | {"attacker": name}))
     python = sys.executable if name == "ours" else str(PEER_PYTHON)
-    return Worker(name, [python, "-m", "bench.worker", str(path)])
+    return Worker(name, [python, "-m", "bench.worker", str(path)], gpu=False)
 
 
 def examples(worker: Worker, net: str, count: int, folder: Path) -> Tensor:

@@ -15,13 +15,11 @@ from unittest import mock
 import torch
 
 from bench import stats
-from bench.attacks import PEER_PYTHON
 from bench.floors import measure as measure_floors
 from bench.nets import book_net, plain_lenet
 from bench.peers import ATTACKERS
 from bench.subjects import EPSILON, by_chance, made_up
 from bench.timing import seconds
-from bench.workers import ROOT
 from simadv import graphs
 from simadv.adversaries import Adversary
 from simadv.checks import InputError
@@ -29,6 +27,7 @@ from simadv.learners import Adversarial
 from simadv.losses import CrossEntropy
 from simadv.specs import run_spec
 from simadv.training import Trainer
+from simbook.workers import PEER_PYTHON, ROOT
 
 # name: data set, method, images, goal in seconds an epoch
 GOALS = {
@@ -49,7 +48,7 @@ def measure(*, rounds: int, threads: int, quick: bool) -> dict:
     if not torch.cuda.is_available():
         raise InputError("no CUDA device is here; the GPU part needs one")
     if not PEER_PYTHON.exists():
-        raise InputError("the environment of the peers, .venv-bench, is not there; make bench sets it up")
+        raise InputError("the environment of the peers, .venv-bench, is not there; make peers sets it up")
     device, rows = torch.device("cuda"), []
 
     def row(name: str, images: int, taken: list[float], goal: float | None = None, over: dict | None = None) -> dict:

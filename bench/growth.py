@@ -19,11 +19,11 @@ from bench import stats
 from bench.nets import book_net, frozen
 from bench.subjects import EPSILON
 from bench.timing import seconds
-from bench.workers import ROOT
 from simadv.adversaries import SIM
 from simadv.attacks import Attack
 from simadv.learners import autocast
 from simadv.training import fit, steady_allocator
+from simbook.workers import ROOT
 
 SIZES = {"images": (1_000, 3_000, 10_000, 30_000, 60_000), "n2": (1, 2, 5, 10, 20, 40)}
 TINY = {"images": (128, 256, 512), "n2": (1, 2, 4)}

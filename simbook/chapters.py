@@ -8,6 +8,7 @@ from dataclasses import replace
 from simadv.runs import Unfinished, load_or_run
 from simadv.specs import EvalSpec, RunSpec, run_spec
 from simadv.store import Run, Store, default
+from simbook.measures.autoattack import AutoAttack
 from simbook.measures.base import Measure, take
 from simbook.measures.curves import Intermediate, Saturation
 from simbook.measures.embedding import Embedding
@@ -95,10 +96,16 @@ def evaluations(dataset: str, *attacks: str, images: int | None = None) -> list[
     return [EvalSpec(attack=attack, images=images) for attack in (("none", *attacks) if attacks else ATTACKS[dataset])]
 
 
-def stronger(dataset: str) -> list[EvalSpec]:
-    """Return accuracy under the last attack of Table 3 and under :data:`STRONGER`, on one slice of the test set."""
+def stronger(dataset: str) -> list[Measure | EvalSpec]:
+    """Return accuracy under Table 3's last attack, :data:`STRONGER` and AutoAttack, on one slice of the test set."""
     images = SLICE.get(dataset, 1000)
-    return [EvalSpec(attack=attack, images=images) for attack in (ATTACKS[dataset][-1], STRONGER)]
+    known = [EvalSpec(attack=attack, images=images) for attack in (ATTACKS[dataset][-1], STRONGER)]
+    return known + standard(dataset)
+
+
+def standard(dataset: str) -> list[Measure | EvalSpec]:
+    """Return AutoAttack on the slice; not on the digits, which are there to be trained and measured in minutes."""
+    return [] if dataset == "digits" else [AutoAttack(images=SLICE.get(dataset, 1000))]
 
 
 def spec_of(settings: Settings, dataset: str, method: str, **choice) -> RunSpec:
@@ -240,11 +247,11 @@ def beyond(settings: Settings) -> Asked:
 
 
 def survival(spec: RunSpec, *, sources: list[RunSpec]) -> list[Measure | EvalSpec]:
-    """Return the strongest tests of a net, on a slice: many restarts, a margin, signs of masking, other nets."""
+    """Return the strongest tests of a net, on a slice: restarts, a margin, signs of masking, other nets, AutoAttack."""
     images = SLICE.get(spec.dataset, 1000)
     attacks = [EvalSpec(attack=attack, images=images) for attack in ("BIM(10,40)", STRONGER, "CW(20,50)")]
     foreign = [Transfer(source=source.id, attack="BIM(10,40)", images=images) for source in sources]
-    return [*attacks, Signs(attack="BIM(10,40)", images=images), *foreign]
+    return [*attacks, Signs(attack="BIM(10,40)", images=images), *foreign, *standard(spec.dataset)]
 
 
 def evaluation_runs(settings: EvaluationSettings) -> list[RunSpec]:
@@ -324,9 +331,9 @@ def asked() -> dict[str, Asked]:
 
 
 def unmeasured(run: Run, measures: list, store: Store) -> list:
-    """Return those of a run's measures that are not stored, and that need no other run that is still to be made."""
-    there = [m for m in measures if not isinstance(m, Transfer) or m.source in store.ids()]
-    return [measure for measure in there if store.evaluation(run, measure) is None]
+    """Return those of a run's measures that are not stored, and for which all is there that they need."""
+    possible = [m for m in measures if isinstance(m, EvalSpec) or m.obstacle(store) is None]
+    return [measure for measure in possible if store.evaluation(run, measure) is None]
 
 
 def complete(spec: RunSpec, measures: list, *, store: Store, device: str = "auto", deadline=None, **options) -> Run:

@@ -17,10 +17,10 @@ from bench.__main__ import main  # noqa: E402
 from bench.nets import book_net, frozen, plain_lenet  # noqa: E402
 from bench.peers import ATTACKERS, PEERS  # noqa: E402
 from bench.subjects import by_chance  # noqa: E402
-from bench.workers import Worker, WorkerError  # noqa: E402
 from simadv.data import PadCropFlip  # noqa: E402
 from simadv.runs import passes_per_image  # noqa: E402
 from simadv.specs import run_spec  # noqa: E402
+from simbook.workers import Worker, WorkerError  # noqa: E402
 
 
 def test_a_summary_is_the_median_and_the_middle_half():
@@ -161,7 +161,7 @@ for number, line in enumerate(sys.stdin):
 
 
 def test_a_worker_answers_line_by_line_and_ends_with_its_input():
-    with Worker("echo", [sys.executable, "-c", ECHO]) as echo:
+    with Worker("echo", [sys.executable, "-c", ECHO], gpu=False) as echo:
         assert echo.read() == {"ready": True}
         assert [echo.ask(line) for line in ("go 500", "go 3")] == [
             {"seconds": 0, "line": "go 500"},
@@ -171,7 +171,7 @@ def test_a_worker_answers_line_by_line_and_ends_with_its_input():
 
 
 def test_a_worker_that_fails_is_named_with_its_last_words():
-    with Worker("echo", [sys.executable, "-c", ECHO]) as echo:
+    with Worker("echo", [sys.executable, "-c", ECHO], gpu=False) as echo:
         echo.read()
         with pytest.raises(WorkerError, match="echo: answered 'plainly'; the last that it said: nothing"):
             echo.ask("speak")
@@ -190,7 +190,7 @@ def test_a_worker_that_fails_is_named_with_its_last_words():
         (["--gpu", "--only", "floors"], "--gpu stands for --only gpu; give one of the two"),
         (["--fast"], "unrecognized arguments: --fast"),
         (["--gpu"], "no CUDA device is here; the GPU part needs one"),
-        (["--only", "attacks"], "the environment of the peers, .venv-bench, is not there; make bench sets it up"),
+        (["--only", "attacks"], "the environment of the peers, .venv-bench, is not there; make peers sets it up"),
     ],
 )
 def test_bad_options_are_told_in_one_line(words, says, capsys, monkeypatch, tmp_path):

@@ -112,27 +112,30 @@ def test_a_difference_is_of_the_seeds_that_both_have():
 
 def test_the_stronger_attack_stands_beside_the_weaker_on_the_same_images(shelf):
     assert len(beside.stronger(shelf.found)) == 0
-    assert beside.stronger_told(shelf.found) == "Nothing was measured under the stronger attack yet."
+    assert beside.stronger_told(shelf.found) == "Nothing was measured under a stronger attack yet."
     shelf.put(SIM, madry=90.0, strong=86.5)
     shelf.put(run_spec("mnist", "vanilla"))
     table = beside.stronger(among(shelf.found, chapters.evaluation_runs(SETTINGS)))
     vanilla, sim = (row for _, row in table.iterrows())
-    assert (sim["images"], sim["points lost"]) == ("first 1000", "3.50")
+    assert (sim["images"], sim["lost to Madry(20,50)x10"], sim["lost to AutoAttack"]) == ("first 1000", "3.50", "-")
     assert sim["Madry(20,50)x10"].startswith("86.50 [")
     assert sim["Madry(10,40)"].startswith("90.00 [")
-    assert vanilla.tolist() == ["first 1000", "not run", "not run", "-"]
+    assert vanilla.tolist() == ["first 1000", *["not run"] * 3, "-", "-"]
     shelf.put(run_spec("mnist", "atda"), madry=0.0, strong=0.0)
     said = beside.stronger_told(among(shelf.found, chapters.evaluation_runs(SETTINGS)))
-    assert said.endswith("takes: 3.5 from SIM(10,20)-Adv at 1e-3; nothing from 1 others.")
+    assert said.endswith("Madry(20,50)x10 takes: 3.5 from SIM(10,20)-Adv at 1e-3; nothing from 1 others.")
 
 
 def test_the_stronger_attack_is_run_on_a_slice_alone():
     for dataset in ("mnist", "cifar10", "digits"):
-        weak, strong = chapters.stronger(dataset)
+        weak, strong, *standard = chapters.stronger(dataset)
         assert weak.images == strong.images < 1001
         assert weak.attack == chapters.ATTACKS[dataset][-1]
         attack = strong.attack_on(run_spec(dataset, "vanilla"))
         assert (attack.n2, attack.restarts, attack.n2 / attack.n1) == (50, 10, 2.5)
+        assert [(m.attack, m.images, m.steps, m.queries) for m in standard] == (
+            [] if dataset == "digits" else [("AutoAttack", 1000, 100, 5000)]
+        )
 
 
 def test_rows_at_other_settings_say_so_and_have_no_number_of_the_paper(shelf):

@@ -26,6 +26,10 @@ class Measure:
         name = type(self).__name__.lower()
         return f"{name}-{short_hash({'kind': name} | asdict(self))}"
 
+    def obstacle(self, store: Store) -> str | None:
+        """Return what must be there first, or None: most measures need the run alone."""
+        return None
+
     def work(self, spec: RunSpec, model: nn.Module, dataset: Dataset) -> dict:
         """Return what was measured, as plain numbers and lists that JSON holds."""
         raise NotImplementedError

@@ -12,7 +12,7 @@ from simadv.data import Dataset
 from simadv.evaluation import accuracy
 from simadv.runs import trainer_of
 from simadv.specs import RunSpec
-from simadv.store import default
+from simadv.store import Store, default
 from simadv.training import generator_for
 from simbook.measures.base import Measure
 
@@ -83,6 +83,10 @@ class Transfer(UnderAttack):
     """
 
     source: str
+
+    def obstacle(self, store: Store) -> str | None:
+        """Return that the other net is still to be trained, where it is."""
+        return None if self.source in store.ids() else f"it needs {self.source}"
 
     def work(self, spec: RunSpec, model: nn.Module, dataset: Dataset) -> dict:
         """Return how many of ``images`` are classified correctly, ``true``; and by the ``source`` itself."""

@@ -7,14 +7,15 @@ from simbook.tables.common import Found, rate
 from simbook.tables.evaluation import accuracies
 from simbook.tables.spread import over_seeds, worth
 
+LOST = "lost to "  # begins the names of the columns of what an attack takes
 APART = 25.0  # points: how far staggered resets should keep the worst epoch above that of a common reset
 SINCE = 24  # index of the first epoch that counts: a few after the first reset
 
 
 def stronger(found: Found) -> pd.DataFrame:
-    """Return Table 3's last attack and the stronger one on the same slice of the test set, for the runs that are there.
+    """Return Table 3's last attack and stronger ones on the same slice of the test set, for the runs that are there.
 
-    The last column is what the stronger attack takes away.
+    The last columns are what each of the stronger ones takes away, in points.
     """
     stored = [(spec, run) for spec, run in found if run is not None]
     frame = over_seeds(accuracies(stored, measures=lambda spec: chapters.stronger(spec.dataset)))
@@ -22,22 +23,25 @@ def stronger(found: Found) -> pd.DataFrame:
     for (dataset, name, lr), rows in frame.groupby(["dataset", "title", "lr"], sort=False):
         line = {"data set": dataset, "method": name, "rate": rate(lr), "images": f"first {rows.images.iloc[0]:.0f}"}
         line |= {row.attack: worth(row) for row in rows.itertuples()}
-        lost = rows.true.iloc[0] - rows.true.iloc[-1]
-        lines.append(line | {"points lost": "-" if pd.isna(lost) else f"{lost:.2f}"})
-    table = pd.DataFrame(lines, columns=None if lines else ["data set", "method", "rate", "points lost"])
+        weak, *strong = rows.itertuples()
+        lost = {f"{LOST}{row.attack}": weak.true - row.true for row in strong}
+        lines.append(line | {name: "-" if pd.isna(value) else f"{value:.2f}" for name, value in lost.items()})
+    table = pd.DataFrame(lines, columns=None if lines else ["data set", "method", "rate"])
     return table.fillna("-").set_index(["data set", "method", "rate"])
 
 
 def stronger_told(found: Found) -> str:
-    """Return what the stronger attack takes from each net, a sentence a data set, the most first."""
+    """Return what each stronger attack takes from each net, a sentence a data set and attack, the most first."""
     table = stronger(found)
     said = []
-    for dataset, rows in table[table["points lost"] != "-"].groupby(level="data set", sort=False):
-        lost = rows["points lost"].astype(float).sort_values(ascending=False)
-        parts = [f"{value:.1f} from {name} at {lr}" for (_, name, lr), value in lost.items() if value > 0]
-        none = f"; nothing from {sum(lost == 0)} others" if (lost == 0).any() else ""
-        said.append(f"- {dataset}: points that the stronger attack takes: {', '.join(parts) or 'none'}{none}.")
-    return "\n".join(said) or "Nothing was measured under the stronger attack yet."
+    for name in [column for column in table if column.startswith(LOST)]:
+        for dataset, rows in table[table[name] != "-"].groupby(level="data set", sort=False):
+            lost = rows[name].astype(float).sort_values(ascending=False)
+            parts = [f"{value:.1f} from {method} at {lr}" for (_, method, lr), value in lost.items() if value > 0]
+            none = f"; nothing from {sum(lost == 0)} others" if (lost == 0).any() else ""
+            attack = name.removeprefix(LOST)
+            said.append(f"- {dataset}: points that {attack} takes: {', '.join(parts) or 'none'}{none}.")
+    return "\n".join(said) or "Nothing was measured under a stronger attack yet."
 
 
 def others(found: Found, dataset: str) -> pd.DataFrame:

@@ -212,6 +212,8 @@ def survivors(found: Found, *, store: Store | None = None) -> pd.DataFrame:
         row = {"dataset": spec.dataset, "title": title(spec), "method": spec.method, "images": images}
         for attack in ("BIM(10,40)", "Madry(20,50)x10", "CW(20,50)"):
             row[attack] = percent(run, EvalSpec(attack=attack, images=images), store)
+        for measure in chapters.standard(spec.dataset):
+            row[measure.attack] = percent(run, measure, store)
         for name, source in (
             ("from Vanilla", last[spec.dataset, "vanilla"]),
             ("from BIM-Adv", last[spec.dataset, "bim"]),
@@ -229,7 +231,7 @@ def survivors_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return :func:`survivors` of a data set as text to read, with the interval of the test set at the worst."""
     part = table[table.dataset == dataset]
     shown = pd.DataFrame({"net": part.title})
-    names = ["BIM(10,40)", "Madry(20,50)x10", "CW(20,50)", "from Vanilla", "from BIM-Adv"]
+    names = tests(part)
     for name in names:
         shown[name] = [NOT_RUN if pd.isna(value) else f"{value:.1f}" for value in part[name]]
     worst = part[names].min(axis=1)
@@ -238,6 +240,12 @@ def survivors_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
         for value, n in zip(worst, part.images, strict=True)
     ]
     return shown.set_index("net")
+
+
+def tests(nets: pd.DataFrame) -> list[str]:
+    """Return the columns of :func:`survivors` that are accuracies under a test that is asked for on these data."""
+    asked = {measure.attack for dataset in nets.dataset.unique() for measure in chapters.standard(dataset)}
+    return ["BIM(10,40)", "Madry(20,50)x10", "CW(20,50)", *sorted(asked), "from Vanilla", "from BIM-Adv"]
 
 
 def interval(percents: float, images: int) -> tuple[float, float]:

@@ -38,7 +38,8 @@ def accuracies(found: Found, *, measures: Measures | None = None, store: Store |
             if result is not None:
                 interval = binomtest(result["true"], result["images"]).proportion_ci(method="wilson")
                 row |= {"images": result["images"], "low": 100 * interval.low, "high": 100 * interval.high}
-                row |= {name: 100 * result[name] / result["images"] for name in ("true", "predicted")}
+                labels = [name for name in ("true", "predicted") if name in result]
+                row |= {name: 100 * result[name] / result["images"] for name in labels}
             rows.append(row)
     frame = pd.DataFrame(rows).reindex(columns=[*COLUMNS, "run"])
     numbers = ["lr", "images", "true", "predicted", "low", "high", "paper"]

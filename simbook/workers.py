@@ -1,4 +1,7 @@
-"""Our side of the workers: start a process, ask it, and say which one failed and how it ended."""
+"""Processes in another environment: start one, ask it, and say which one failed and how it ended.
+
+The libraries that attack beside us have pins that clash with the book's; ``make peers`` installs them on their own.
+"""
 
 import json
 import os
@@ -8,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+PEER_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 
 
 class WorkerError(RuntimeError):
@@ -17,12 +21,12 @@ class WorkerError(RuntimeError):
 class Worker:
     """A process that answers each line with a line of JSON, after a first line that says that it is ready."""
 
-    def __init__(self, name: str, command: list[str]) -> None:
+    def __init__(self, name: str, command: list[str], *, gpu: bool) -> None:
         self.name = name
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (it lives as long as the process)
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors, "text": True}
-        # a CUDA device would be asked for by some libraries: what is timed here is the CPU
-        environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+        # some libraries would take a CUDA device that they see
+        environment = os.environ | {"PYTHONPATH": str(ROOT)} | ({} if gpu else {"CUDA_VISIBLE_DEVICES": ""})
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
 
     def ask(self, line: str) -> dict:
