@@ -125,7 +125,7 @@ def test_the_measure_sums_over_batches_and_says_which_library(stub, own_store, m
     assert found["outside"] == left["apgd-ce"] == left["apgd-t"], "it met all that was left, and fooled nobody"
     assert left["square"] == left["fab-t"] == left["apgd-ce"] <= left["clean"] <= 20, "the same grey each time"
     assert own_store.evaluation(run, AutoAttack(images=20))["left"] == left
-    ball = {"norm": "Linf", "eps": 0.3, "n_restarts": 1, "seed": 0}
+    ball = {"norm": "Linf", "eps": run.spec.epsilon, "n_restarts": 1, "seed": 0}
     assert [json.loads(line) for line in (stub / "asked.jsonl").read_text().splitlines()] == [
         ["APGD", {"loss": "ce", "steps": 100} | ball],
         ["APGDT", {"steps": 100, "n_classes": 10} | ball],
