@@ -243,7 +243,15 @@ def beyond(settings: Settings) -> Asked:
             asked[spec] += survival(spec, sources=[s for s in (last["vanilla"], last["bim"]) if s != spec])
             if spec.method == "free-sim":
                 asked[spec].append(Staleness(epochs=20, images=SLICE.get(dataset, 1000)))
-    return asked
+    if settings.epochs or settings.seed:
+        return asked
+    return asked | {spec: evaluations(dataset) for dataset in grey for spec in beyond_seeds(runs[dataset])}
+
+
+def beyond_seeds(runs: list[RunSpec]) -> list[RunSpec]:
+    """Return other seeds of chapter 7's single-step runs, in their order."""
+    single = [spec for spec in runs if spec.method not in ("bim", "vanilla") and spec.dataset != "digits"]
+    return [replace(spec, seed=seed) for spec in single for seed in SEEDS]
 
 
 def survival(spec: RunSpec, *, sources: list[RunSpec]) -> list[Measure | EvalSpec]:
