@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,13 +19,13 @@ from simadv.runs import load_or_run, passes_per_image
 from simadv.specs import EvalSpec, run_spec
 from simadv.store import Store
 from simbook import chapters
-from simbook.measures import survival
+from simbook.measures import survival as measures
 from simbook.measures.base import take
 from simbook.measures.survival import RADII, Signs, Staleness, Transfer
 from simbook.plots import beyond as plots
 from simbook.settings import Settings
-from simbook.tables import beyond, beyond_claims
-from simbook.tables.common import title
+from simbook.tables import beyond, beyond_claims, survival
+from simbook.tables.common import leading, title
 
 SMALL = {"images": 24, "batch_size": 8, "epochs": 4, "monitor": "FGSM", "monitor_images": 8, "precision": "float32"}
 SPEC = run_spec("digits", "free-sim", n1=2, n2=3, seed=3, **SMALL)
@@ -68,9 +69,9 @@ def test_chance_looks_at_every_point_that_it_draws():
             wrong = (z.flatten(1) > 0.5 + 0.1 * 0.8).all(1).float()
             return torch.stack([1 - wrong, wrong], 1)
 
-    few = survival.withstands_chance(Corner(), x, y, epsilon=0.1, draws=1)
-    many = survival.withstands_chance(Corner(), x, y, epsilon=0.1, draws=2000)
-    outside = survival.withstands_chance(Corner(), x, y, epsilon=0.07, draws=2000)
+    few = measures.withstands_chance(Corner(), x, y, epsilon=0.1, draws=1)
+    many = measures.withstands_chance(Corner(), x, y, epsilon=0.1, draws=2000)
+    outside = measures.withstands_chance(Corner(), x, y, epsilon=0.07, draws=2000)
     assert few.all()
     assert not many.any()
     assert outside.all()
@@ -117,7 +118,7 @@ def test_staleness_is_that_of_the_run_itself(digits):
     found = Staleness(epochs=3, images=10).work(spec, None, data)
     assert found["epoch"] == [2, 3]
     assert all(0 < share < 1 for share in found["pixels"] + found["weighted"])
-    trainer = survival.trainer_of(spec, torch.device("cpu"))
+    trainer = measures.trainer_of(spec, torch.device("cpu"))
     learner, before = trainer.learner, {}
     agree, count = {1: 0, 2: 0}, {1: 0, 2: 0}
     own, observe = learner.adversary, learner.adversary.observe
@@ -194,6 +195,62 @@ def test_a_bar_that_is_never_reached_is_said():
     assert beyond.bars_shown(beyond.bars(found, store=store), "mnist").iloc[0].tolist()[1:3] == ["never", "never"]
 
 
+def test_seeds_are_one_line_each_setting():
+    """Means of what ends, the slowest of what takes long, the worst epoch of all."""
+    spec = run_spec("mnist", "sim", n2=1, epochs=3)
+    lines = {0: [50.0, 86.0, 90.0], 1: [85.0, 20.0, 94.0], 2: [10.0, 40.0, 95.0]}
+    found = [fake(replace(spec, seed=seed), line) for seed, line in lines.items()]
+    found += [(run_spec("mnist", "mep"), None), (replace(spec, seed=5), None)]
+    store = SimpleNamespace(evaluation=lambda run, measure: None)
+    table = beyond.bars(found, store=store)
+    assert [spec.seed for spec, _ in leading(found)] == [0, 0]
+    assert len(table) == 2
+    row = table.iloc[0]
+    assert (row["last"], row.seeds, row.lowest) == (93.0, 3, 20.0)
+    assert row.sd == pytest.approx(np.std([90, 94, 95], ddof=1))
+    assert (row["to 85"], row.run) == (24, replace(spec, seed=0).id), "8 F an epoch, and seed 2 needs all three"
+    assert math.isnan(row["to 90"]) is False
+    slow = beyond.bars([*found, fake(replace(spec, seed=7), [1.0, 2.0, 3.0])], store=store).iloc[0]
+    assert math.isnan(slow["to 85"]), "one of them never got there"
+    assert beyond.bars_shown(table, "mnist").iloc[0]["last epoch"] == f"93.0 ± {row.sd:.1f} (3 seeds)"
+    seen = beyond.over_seeds(beyond.curves(found))
+    assert seen.robust.tolist() == pytest.approx([145 / 3, 146 / 3, 93.0])
+    assert set(seen.run) == {replace(spec, seed=0).id}
+    line = beyond.policies(found, "mnist")["cycle"]
+    assert (line.low.tolist(), line.high.tolist()) == ([10.0, 20.0, 90.0], [85.0, 86.0, 95.0])
+    shown = beyond.policies_shown({"cycle": line}, 1).loc["cycle"]
+    assert (shown.seeds, shown["last epoch"]) == ("3", "93.0 (90.0 to 95.0)")
+    assert shown["lowest since cycle 1"] == "20.0 after epoch 2"
+    assert beyond.literal(found).iloc[0].robust == "93.0"
+    assert beyond_claims.within(row) == f"± {row.sd:.1f} over 3 seeds"
+
+
+def test_what_each_of_the_four_leaves_is_shown_where_it_was_run():
+    spec = run_spec("mnist", "sim")
+    found = [fake(spec, [1.0]), fake(run_spec("mnist", "mep"), [1.0]), (run_spec("mnist", "atta"), None)]
+    left = {"clean": 50, "apgd-ce": 40, "apgd-t": 40, "fab-t": 39, "square": 35}
+    record = {"images": 50, "true": 35, "left": left, "outside": 0, "library": "torchattacks 7"}
+    store = SimpleNamespace(evaluation=lambda run, measure: record if run.spec == spec else None)
+    table = survival.four_shown(found, "mnist", store=store)
+    assert table.loc["SIM(10,20)-Adv"].tolist() == ["100.0", "80.0", "80.0", "78.0", "70.0", "50", "torchattacks 7"]
+    assert len(table) == 1
+    assert survival.four_shown(found, "digits", store=store).empty
+
+
+def survivor(title, bim, **tests):
+    return {"dataset": "mnist", "method": "sim", "title": title, "BIM(10,40)": bim} | tests
+
+
+def test_survival_holds_only_when_every_test_was_taken():
+    tests = {"Madry(20,50)x10": 89.0, "CW(20,50)": 89.0, "from Vanilla": 97.0, "from BIM-Adv": 96.0}
+    nets = [survivor("A", 91.0, AutoAttack=88.0, **tests), survivor("B, literal", 90.0, AutoAttack=1.0, **tests)]
+    assert beyond_claims.survives(pd.DataFrame(nets)) == beyond_claims.SURVIVES - 3.0
+    nets.append(survivor("C", 90.0, AutoAttack=np.nan, **tests))
+    assert math.isnan(beyond_claims.survives(pd.DataFrame(nets))), "C may still fall"
+    nets.append(survivor("D", 90.0, AutoAttack=80.0, **tests))
+    assert beyond_claims.survives(pd.DataFrame(nets)) == beyond_claims.SURVIVES - 10.0
+
+
 def test_inflation_takes_the_clean_error_off_the_papers_numbers():
     rows = [("Original", 98.0, 98.0, 98.84), ("BIM(10,40)", 0.5, 1.5, 0.94)]
     frame = pd.DataFrame(rows, columns=["attack", "true", "predicted", "paper"])
@@ -220,10 +277,10 @@ def test_neighbours_are_compared_at_passes_that_both_have_had():
 def test_ticks_say_what_was_seen():
     row = {"dataset": "mnist", "title": "A", "fgsm": 90.0, "iterated": 80.0, "random": 95.0, "chance": 0.0, "flat": 0.0}
     row |= {"unbounded": 0.0, "from Vanilla": 95.0, "from BIM-Adv": np.nan, "at": [90.0, 80.0, 10.0]}
-    good = beyond.ticks(pd.DataFrame([row]), "mnist")
+    good = survival.ticks(pd.DataFrame([row]), "mnist")
     assert set(good.loc["A"]) == {"no"}
     bad = row | {"fgsm": 70.0, "chance": 1.0, "flat": 2.0, "unbounded": 3.0, "from Vanilla": 50.0, "at": [10.0, 20.0]}
-    shown = beyond.ticks(pd.DataFrame([bad]), "mnist").loc["A"]
+    shown = survival.ticks(pd.DataFrame([bad]), "mnist").loc["A"]
     assert all(text.startswith("yes: ") for text in shown)
     assert shown["one step beats many"] == "yes: 70.0 < 80.0"
 
@@ -235,7 +292,7 @@ def test_what_was_not_run_is_not_tested():
     assert set(table.verdict) == {"not tested"}
     assert set(table.claim) == {f"C7.{i}" for i in range(1, 10)}
     said = beyond_claims.findings(
-        table, beyond.bars(nothing, store=store), beyond.survivors(nothing, store=store), "mnist"
+        table, beyond.bars(nothing, store=store), survival.survivors(nothing, store=store), "mnist"
     )
     assert "nothing was run" in said
 
@@ -243,7 +300,7 @@ def test_what_was_not_run_is_not_tested():
 def test_every_run_of_the_chapter_has_a_name_of_its_own():
     for profile in ("published", "digits"):
         specs = list(chapters.beyond(Settings(profile=profile)))
-        names = [(spec.dataset, title(spec)) for spec in specs]
+        names = [(spec.dataset, title(spec), spec.seed) for spec in specs]
         assert len(set(names)) == len(names)
         assert {spec.lr for spec in specs} <= {1e-3, 5e-3}
 

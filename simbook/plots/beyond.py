@@ -56,8 +56,9 @@ def policies(lines: dict[str, pd.DataFrame], *, n2: int) -> Figure:
         )
         axes.plot(line.epoch, line.clean, color=COLOURS[1], lw=1.4, ls=(0, (5, 1.5)), label="clean accuracy")
         axes.plot(
-            line.epoch, line.robust, color=COLOURS[0], marker="o", ms=2.6, lw=1.4, label="under the monitor's BIM"
+            line.epoch, line.robust, color=COLOURS[0], marker="o", ms=2.6, lw=1.4, label="under the monitor's BIM, mean"
         )
+        axes.fill_between(line.epoch, line.low, line.high, color=COLOURS[0], alpha=0.3, lw=0, label="all seeds")
         if line.robust.isna().all():
             axes.text(0.5, 0.5, "not run", ha="center", va="center", transform=axes.transAxes)
         if reset in ("cycle", "random"):

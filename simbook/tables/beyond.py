@@ -1,22 +1,23 @@
-r"""The tables of chapter 7: labels, resets, the fewest passes to a bar, who survives, and how stale a gradient is."""
+r"""The tables of chapter 7: labels, resets, the fewest passes to a bar, and how stale a gradient is."""
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from simadv import paper
 from simadv.runs import passes_per_image
-from simadv.specs import EvalSpec, RunSpec
-from simadv.store import Run, Store, default
+from simadv.specs import RunSpec
+from simadv.store import Store, default
 from simbook import chapters
-from simbook.measures.survival import Signs, Staleness, Transfer
+from simbook.measures.survival import Staleness
 from simbook.settings import EvaluationSettings
-from simbook.tables import sim_adv
-from simbook.tables.common import NAMES, NOT_RUN, Found, title
+from simbook.tables import sim_adv, survival
+from simbook.tables.common import NAMES, NOT_RUN, Found, by_setting, title
 
 BARS = (85.0, 90.0)  # percent under the monitor's BIM
+BAR_COLUMNS = ["dataset", "run", "title", "method", "reset", "n1", "k", "projection", "F", "last", "sd", "seeds"]
+BAR_COLUMNS += ["lowest", "made", "watched", *[f"to {bar:g}" for bar in BARS], *survival.JUDGES]
 POLICIES = ("cycle", "staggered", "random", "never")
-COLUMNS = ["dataset", "run", "title", "method", "n1", "reset", "lr", "epoch", "F", "clean", "robust"]
+COLUMNS = ["dataset", "run", "title", "method", "n1", "reset", "lr", "seed", "epoch", "F", "clean", "robust"]
 
 
 def table_rows(settings, *, store: Store | None = None) -> Found:
@@ -65,61 +66,43 @@ def curves(found: Found) -> pd.DataFrame:
         if run is not None and spec.monitor is not None:
             seen = pd.DataFrame(run.history)[["epoch", "clean", "robust"]]
             about = {"dataset": spec.dataset, "run": spec.id, "title": title(spec), "method": spec.method}
-            about |= {"n1": spec.n1, "reset": spec.reset, "lr": spec.lr}
+            about |= {"n1": spec.n1, "reset": spec.reset, "lr": spec.lr, "seed": spec.seed}
             seen = seen.assign(epoch=seen.epoch + 1, **about)
             frames.append(seen.assign(F=seen.epoch * sum(passes_per_image(spec)))[COLUMNS])
     return pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
 
 
+def over_seeds(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return :func:`curves` with one line a setting, the mean of its seeds, under the name of the first of them."""
+    keys = ["dataset", "title", "method", "n1", "reset", "lr", "epoch", "F"]
+    means = {"run": ("run", "first"), "clean": ("clean", "mean"), "robust": ("robust", "mean")}
+    return curves.groupby(keys, sort=False, dropna=False).agg(**means).reset_index()
+
+
 def bars(found: Found, *, store: Store | None = None) -> pd.DataFrame:
-    """Return for each run the fewest passes (F an image) to each of :data:`BARS`, its last and its worst since then.
+    """Return for each setting the fewest passes (F an image) to each of :data:`BARS`, its last and its worst epoch.
 
-    ``stronger`` (%) is under Madry with ten restarts and ``margin`` under the CW loss, which chose nothing.
+    ``last`` is the mean over the seeds that were run, ``sd`` their standard deviation; ``lowest`` is the worst epoch
+    after the first n2 of any of them, the passes are those of the slowest. :data:`JUDGES` (%) are of the first seed.
     """
-    seen = curves(found).set_index("run")
-    rows = []
-    for spec, run in found:
-        row = {
-            "dataset": spec.dataset,
-            "run": spec.id,
-            "title": title(spec),
-            "method": spec.method,
-            "reset": spec.reset,
-        }
-        row |= {"F": sum(passes_per_image(spec)) * spec.passes_over_data, "k": spec.k, "projection": spec.projection}
-        row |= {"n1": spec.n1, "made": run is not None}
-        if spec.id in seen.index:
-            line = seen.loc[[spec.id]]
-            for bar in BARS:
-                row[f"to {bar:g}"] = line.F[line.robust >= bar].min()
-            late = line[line.epoch > (spec.n2 or 0)] if len(line) > (spec.n2 or 0) else line
-            row |= {"last": line.robust.iloc[-1], "lowest": late.robust.min(), "watched": spec.monitor_images}
-        for name, attack in (("stronger", "Madry(20,50)x10"), ("margin", "CW(20,50)"), ("bim", "BIM(10,40)")):
-            row[name] = percent(run, EvalSpec(attack=attack, images=chapters.SLICE.get(spec.dataset, 1000)), store)
-        rows.append(row)
-    columns = [
-        "dataset",
-        "run",
-        "title",
-        "method",
-        "reset",
-        "n1",
-        "k",
-        "projection",
-        "F",
-        "last",
-        "lowest",
-        "made",
-        "watched",
-    ]
-    columns += [*[f"to {bar:g}" for bar in BARS], "bim", "stronger", "margin"]
-    return pd.DataFrame(rows).reindex(columns=columns)
+    return pd.DataFrame([bar(group, store) for group in by_setting(found)]).reindex(columns=BAR_COLUMNS)
 
 
-def percent(run: Run | None, spec, store: Store | None) -> float:
-    """Return a stored accuracy in percent, NaN where there is none."""
-    record = None if run is None else (store or default()).evaluation(run, spec)
-    return float("nan") if record is None else 100 * record["true"] / record["images"]
+def bar(group: Found, store: Store | None) -> dict:
+    """Return a row of :func:`bars`."""
+    spec, run = group[0]
+    row = {name: getattr(spec, name) for name in ("dataset", "method", "reset", "n1", "k", "projection")}
+    row |= {"run": spec.id, "title": title(spec), "made": any(made for _, made in group)}
+    row["F"] = sum(passes_per_image(spec)) * spec.passes_over_data
+    lines = [line for _, line in curves(group).groupby("run", sort=False)]
+    if lines:
+        for level in BARS:
+            row[f"to {level:g}"] = np.max([line.F[line.robust >= level].min() for line in lines])
+        first = 0 if len(lines[0]) <= (spec.n2 or 0) else spec.n2 or 0
+        last = pd.Series([line.robust.iloc[-1] for line in lines])
+        row |= {"last": last.mean(), "sd": last.std(), "seeds": len(lines), "watched": spec.monitor_images}
+        row["lowest"] = min(line.robust[line.epoch > first].min() for line in lines)
+    return row | survival.judged(spec, run, store)
 
 
 def bars_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -130,16 +113,17 @@ def bars_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
         shown[f"F to {bar:g} %"] = [
             _when(*row) for row in part[[f"to {bar:g}", "watched", "made"]].itertuples(index=False)
         ]
-    for name, head in (("last", "last epoch"), ("lowest", "lowest since epoch n2")):
-        shown[head] = [_seen(*row) for row in part[[name, "made"]].itertuples(index=False)]
-    for name, head in (("bim", "BIM(10,40)"), ("stronger", "Madry(20,50)x10"), ("margin", "CW(20,50)")):
-        shown[head] = [NOT_RUN if pd.isna(value) else f"{value:.1f}" for value in part[name]]
+    shown["last epoch"] = [_seen(*row) for row in part[["last", "made", "sd", "seeds"]].itertuples(index=False)]
+    shown["lowest since epoch n2"] = [_seen(*row) for row in part[["lowest", "made"]].itertuples(index=False)]
+    for name in survival.tests(part)[:-2]:
+        shown[name] = [NOT_RUN if pd.isna(value) else f"{value:.1f}" for value in part[name]]
     return shown.set_index("run")
 
 
-def _seen(value: float, made: bool) -> str:
-    """Return what the monitor saw as text; a run that was made may have had none."""
-    return f"{value:.1f}" if pd.notna(value) else "not watched" if made else NOT_RUN
+def _seen(value: float, made: bool, sd: float = np.nan, seeds: float = 1) -> str:
+    """Return what the monitor saw as text, with its spread over seeds; a run that was made may have had no monitor."""
+    spread = f" ± {sd:.1f} ({seeds:.0f} seeds)" if pd.notna(sd) else ""
+    return f"{value:.1f}{spread}" if pd.notna(value) else "not watched" if made else NOT_RUN
 
 
 def _when(passes: float, watched: float, made: bool) -> str:
@@ -160,30 +144,45 @@ def strong(n1: float, n2: int, *, epochs: int, reset: str) -> pd.DataFrame:
 
 
 def policies(found: Found, dataset: str) -> dict[str, pd.DataFrame]:
-    """Return SIM-Adv's curves at one n1 by reset policy, each with the share of ``full`` examples by arithmetic."""
+    """Return SIM-Adv's curves at one n1 by reset policy, each with the share of ``full`` examples by arithmetic.
+
+    ``clean, robust`` are means over the ``seeds`` that were run, ``low, high`` the ends of what ``robust`` was in them.
+    """
     settings = {spec: run for spec, run in found if spec.dataset == dataset and spec.method == "sim"}
     plain = next(spec for spec in settings if spec.reset == "cycle" and spec.projection == "ball")
     lines = {}
     for reset in POLICIES:
         own = [s for s in settings if s.reset == reset and (s.n1, s.projection) == (plain.n1, "ball")]
-        seen = curves([(spec, settings[spec]) for spec in own])
+        seen = curves([(spec, settings[spec]) for spec in own]).groupby("epoch")
+        seen = seen.agg(
+            clean=("clean", "mean"),
+            robust=("robust", "mean"),
+            low=("robust", "min"),
+            high=("robust", "max"),
+            seeds=("seed", "nunique"),
+        )
         share = strong(plain.n1, plain.n2, epochs=plain.epochs, reset=reset)
-        lines[reset] = share.merge(seen[["epoch", "clean", "robust"]], on="epoch", how="left").astype(float)
+        lines[reset] = share.merge(seen, on="epoch", how="left").astype(float)
     return lines
 
 
 def policies_shown(lines: dict[str, pd.DataFrame], n2: int) -> pd.DataFrame:
-    """Return a row a policy: the last epoch, the worst since the first cycle, and epochs at less than half the last."""
+    """Return a row a policy: the last epoch, the worst since the first cycle, and epochs at less than half the last.
+
+    Means over seeds, with what the seeds were; the worst is that of the worst seed.
+    """
     rows = {}
     for reset, line in lines.items():
         late, last = line[line.epoch > n2], line.robust.iloc[-1]
         rows[reset] = {"mean share at full strength": f"{late.full.mean():.0f} %"}
         if pd.isna(last):
-            rows[reset] |= dict.fromkeys(("last epoch", "lowest since cycle 1", "epochs at less than half"), NOT_RUN)
+            names = ("seeds", "last epoch", "lowest since cycle 1", "epochs at less than half")
+            rows[reset] |= dict.fromkeys(names, NOT_RUN)
             continue
-        worst = late.loc[late.robust.idxmin()]
-        rows[reset]["last epoch"] = f"{last:.1f}"
-        rows[reset]["lowest since cycle 1"] = f"{worst.robust:.1f} after epoch {worst.epoch:.0f}"
+        worst, end = late.loc[late.low.idxmin()], line.iloc[-1]
+        rows[reset]["seeds"] = f"{end.seeds:.0f}"
+        rows[reset]["last epoch"] = f"{last:.1f}" + (f" ({end.low:.1f} to {end.high:.1f})" if end.seeds > 1 else "")
+        rows[reset]["lowest since cycle 1"] = f"{worst.low:.1f} after epoch {worst.epoch:.0f}"
         rows[reset]["epochs at less than half"] = f"{(late.robust < last / 2).sum()} of {len(late)}"
     return pd.DataFrame(rows).T.rename_axis("reset")
 
@@ -202,90 +201,16 @@ def staleness(found: Found, *, store: Store | None = None) -> pd.DataFrame:
     return pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
 
 
-def survivors(found: Found, *, store: Store | None = None) -> pd.DataFrame:
-    """Return what each net classifies correctly (%) under each test of a slice, and its signs of masked gradients."""
-    store = store or default()
-    last = {(spec.dataset, spec.method): spec for spec, _ in found}
-    rows = []
-    for spec, run in found:
-        images = chapters.SLICE.get(spec.dataset, 1000)
-        row = {"dataset": spec.dataset, "title": title(spec), "method": spec.method, "images": images}
-        for attack in ("BIM(10,40)", "Madry(20,50)x10", "CW(20,50)"):
-            row[attack] = percent(run, EvalSpec(attack=attack, images=images), store)
-        for measure in chapters.standard(spec.dataset):
-            row[measure.attack] = percent(run, measure, store)
-        for name, source in (
-            ("from Vanilla", last[spec.dataset, "vanilla"]),
-            ("from BIM-Adv", last[spec.dataset, "bim"]),
-        ):
-            row[name] = percent(run, Transfer(source=source.id, attack="BIM(10,40)", images=images), store)
-        signs = None if run is None else store.evaluation(run, Signs(attack="BIM(10,40)", images=images))
-        for name in ("clean", "fgsm", "iterated", "random", "chance", "flat", "unbounded"):
-            row[name] = np.nan if signs is None else 100 * signs[name] / signs["images"]
-        row["at"] = None if signs is None else [100 * count / signs["images"] for count in signs["at"]]
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def survivors_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Return :func:`survivors` of a data set as text to read, with the interval of the test set at the worst."""
-    part = table[table.dataset == dataset]
-    shown = pd.DataFrame({"net": part.title})
-    names = tests(part)
-    for name in names:
-        shown[name] = [NOT_RUN if pd.isna(value) else f"{value:.1f}" for value in part[name]]
-    worst = part[names].min(axis=1)
-    shown["worst, 95 %"] = [
-        NOT_RUN if pd.isna(value) else "{:.1f} to {:.1f}".format(*interval(value, n))
-        for value, n in zip(worst, part.images, strict=True)
-    ]
-    return shown.set_index("net")
-
-
-def tests(nets: pd.DataFrame) -> list[str]:
-    """Return the columns of :func:`survivors` that are accuracies under a test that is asked for on these data."""
-    asked = {measure.attack for dataset in nets.dataset.unique() for measure in chapters.standard(dataset)}
-    return ["BIM(10,40)", "Madry(20,50)x10", "CW(20,50)", *sorted(asked), "from Vanilla", "from BIM-Adv"]
-
-
-def interval(percents: float, images: int) -> tuple[float, float]:
-    """Return the Wilson interval (95 %) of an accuracy, all in percent."""
-    found = binomtest(round(percents * images / 100), images).proportion_ci(method="wilson")
-    return 100 * found.low, 100 * found.high
-
-
-def ticks(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Return Athalye's five signs of masked gradients, net by net: ``no`` is good, ``yes`` with what was seen."""
-    part = table[(table.dataset == dataset) & table.iterated.notna()]
-    rows = {}
-    for row in part.rename(columns={"from Vanilla": "vanilla", "from BIM-Adv": "bim"}).itertuples():
-        black = np.nanmin([row.vanilla, row.bim, 101.0])
-        falls = all(a >= b for a, b in zip(row.at, row.at[1:], strict=False))
-        rows[row.title] = {
-            "one step beats many": tick(row.fgsm < row.iterated, f"{row.fgsm:.1f} < {row.iterated:.1f}"),
-            "another net beats its own": tick(black < row.iterated, f"{black:.1f} < {row.iterated:.1f}"),
-            "unbounded is not 0": tick(row.unbounded > 0, f"{row.unbounded:.1f} %"),
-            "chance finds more": tick(row.chance > 0, f"{row.chance:.1f} %"),
-            "more epsilon does not help": tick(not falls, "rises"),
-            "no gradient": tick(row.flat > 0, f"{row.flat:.1f} %"),
-        }
-    return pd.DataFrame(rows).T.rename_axis("net")
-
-
-def tick(seen: bool, what: str) -> str:
-    """Return whether a sign was seen, and if so, its number."""
-    return f"yes: {what}" if seen else "no"
-
-
 def literal(found: Found) -> pd.DataFrame:
     """Return SIM-Adv with Eq. 15 as printed beside the one that is projected, and how far its examples may go."""
     rows = []
-    for spec, run in found:
+    for group in by_setting(found):
+        spec = group[0][0]
         if spec.method == "sim" and spec.reset == "cycle":
             reach = spec.n2 / spec.n1 if spec.projection == "literal" else 1.0
             row = {"data set": NAMES[spec.dataset], "run": title(spec), "reach (epsilon, at most)": f"{reach:.2f}"}
-            last = None if run is None or spec.monitor is None else run.history[-1]
-            row |= {name: NOT_RUN if last is None else f"{last[name]:.1f}" for name in ("clean", "robust")}
+            last = over_seeds(curves(group)).tail(1)
+            row |= {name: NOT_RUN if last.empty else f"{last[name].item():.1f}" for name in ("clean", "robust")}
             rows.append(row)
     return pd.DataFrame(rows).set_index(["data set", "run"])
 

@@ -7,8 +7,8 @@ from simadv.runs import passes_per_image
 from simadv.specs import run_spec
 from simadv.store import Store
 from simbook.settings import Settings
-from simbook.tables import beyond, judging, sim_adv
-from simbook.tables.common import NAMES, Found, rate
+from simbook.tables import beyond, judging, sim_adv, survival
+from simbook.tables.common import NAMES, Found, leading, rate
 from simbook.tables.sim_adv_told import listed
 
 NEAR = 2.0  # points: free-SIM's goal
@@ -93,7 +93,7 @@ def survives(nets: pd.DataFrame) -> float:
         nets: as :func:`simbook.tables.beyond.survivors` makes them, of one data set.
     """
     sims = nets[nets.method.eq("sim") & ~nets.title.str.contains("literal") & nets["BIM(10,40)"].notna()]
-    others = sims[beyond.tests(sims)[1:]]
+    others = sims[survival.tests(sims)[1:]]
     margin = SURVIVES - (sims["BIM(10,40)"] - others.min(axis=1)).max()
     return np.nan if margin > 0 and others.isna().any(axis=None) else margin
 
@@ -105,11 +105,19 @@ def share(row) -> float:
 
 def verdicts(found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
     """Return the parts of the chapter's claims, judged, by data set: :func:`simbook.tables.judging.gathered`."""
-    bars, curves = beyond.bars(found, store=store), beyond.curves(found)
-    frame = sim_adv.accuracies(found + beyond.table_rows(settings, store=store), store=store)
-    nets = beyond.survivors(found, store=store)
+    bars, curves = beyond.bars(found, store=store), beyond.over_seeds(beyond.curves(found))
+    frame = sim_adv.accuracies(leading(found) + beyond.table_rows(settings, store=store), store=store)
+    nets = survival.survivors(found, store=store)
     names = dict.fromkeys(spec.dataset for spec, _ in found)
     return judging.gathered({d: [of(d, bars, curves, beyond.inflation(frame, d), nets)] for d in names})
+
+
+def within(row) -> str:
+    """Return the spread of a row of :func:`simbook.tables.beyond.bars`: over its seeds, or that of the test slice."""
+    if row.seeds > 1:
+        return f"± {row.sd:.1f} over {row.seeds:.0f} seeds"
+    low, high = survival.interval(row.last, int(row.watched))
+    return f"{low:.1f} to {high:.1f}, 95 % of {row.watched:.0f} images, one seed"
 
 
 def findings(table: pd.DataFrame, bars: pd.DataFrame, nets: pd.DataFrame, dataset: str) -> str:
@@ -119,10 +127,8 @@ def findings(table: pd.DataFrame, bars: pd.DataFrame, nets: pd.DataFrame, datase
         return f"{NAMES[dataset]}: nothing was run yet."
     sims = rows[rows.method.isin(["sim", "sim-k", "free-sim"]) & rows.projection.ne("literal")]
     for row in sims.sort_values("last", ascending=False).head(3).itertuples():
-        low, high = beyond.interval(row.last, int(row.watched))
-        text = f"{row.title} ends at {row.last:.1f} % under the monitor's BIM ({low:.1f} to {high:.1f}, 95 % of "
-        text += f"{row.watched:.0f} images, one seed), had {row.lowest:.1f} % in its worst epoch after the first n2, "
-        said.append(f"{text}and took {row.F:g} F an image.")
+        text = f"{row.title} ends at {row.last:.1f} % under the monitor's BIM ({within(row)}), had {row.lowest:.1f} % "
+        said.append(f"{text}in its worst epoch after the first n2, and took {row.F:g} F an image.")
     for bar in beyond.BARS:
         reached = rows[rows[f"to {bar:g}"].notna()].sort_values(f"to {bar:g}")
         if len(reached):
@@ -132,7 +138,7 @@ def findings(table: pd.DataFrame, bars: pd.DataFrame, nets: pd.DataFrame, datase
     for verdict, part in tested.groupby("verdict", sort=False):
         each = [f"{p.claim}, {p.part.removesuffix(' > 0')} = {p.ours}" for p in part.itertuples()]
         said.append(f"{verdict.capitalize()}: {'; '.join(each)}.")
-    signs = beyond.ticks(nets, dataset)
+    signs = survival.ticks(nets, dataset)
     masked = {name: ", ".join(row.index[row.ne("no")]) for name, row in signs.iterrows() if row.ne("no").any()}
     if masked:
         each = "; ".join(f"{name} ({what})" for name, what in masked.items())

@@ -3,6 +3,7 @@ r"""What the tables of all chapters share: names of runs, the run card, links to
 import base64
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,19 @@ def among(found: Found, specs: Iterable[RunSpec]) -> Found:
     """Return those of the runs that are of ``specs``, in the order of these."""
     runs = dict(found)
     return [(spec, runs[spec]) for spec in specs if spec in runs]
+
+
+def by_setting(found: Found) -> list[Found]:
+    """Return the runs of each setting together, one a seed."""
+    groups: dict[RunSpec, Found] = {}
+    for spec, run in found:
+        groups.setdefault(replace(spec, seed=0), []).append((spec, run))
+    return list(groups.values())
+
+
+def leading(found: Found) -> Found:
+    """Return the first seed of each setting: the one whose weights are there to be tested further."""
+    return [group[0] for group in by_setting(found)]
 
 
 def rate(lr: float) -> str:

@@ -1,0 +1,108 @@
+r"""Who survives: what the nets of chapter 7 withstand, attack by attack, and their signs of masked gradients."""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from simadv.specs import EvalSpec, RunSpec
+from simadv.store import Run, Store, default
+from simbook import chapters
+from simbook.measures.survival import Signs, Transfer
+from simbook.tables.common import NOT_RUN, Found, leading, title
+
+JUDGES = ("BIM(10,40)", "Madry(20,50)x10", "CW(20,50)", "AutoAttack")  # the three last took no part in any choice
+
+
+def percent(run: Run | None, spec, store: Store | None) -> float:
+    """Return a stored accuracy in percent, NaN where there is none."""
+    record = None if run is None else (store or default()).evaluation(run, spec)
+    return float("nan") if record is None else 100 * record["true"] / record["images"]
+
+
+def judged(spec: RunSpec, run: Run | None, store: Store | None) -> dict[str, float]:
+    """Return what a run classifies correctly (%) of the slice under each of :data:`JUDGES` that is asked for there."""
+    images = chapters.SLICE.get(spec.dataset, 1000)
+    judges = [EvalSpec(attack=attack, images=images) for attack in JUDGES if attack != "AutoAttack"]
+    return {of.attack: percent(run, of, store) for of in [*judges, *chapters.standard(spec.dataset)]}
+
+
+def survivors(found: Found, *, store: Store | None = None) -> pd.DataFrame:
+    """Return what each net classifies correctly (%) under each test of a slice, and its signs of masked gradients."""
+    store = store or default()
+    last = {(spec.dataset, spec.method): spec for spec, _ in leading(found)}
+    rows = []
+    for spec, run in leading(found):
+        images = chapters.SLICE.get(spec.dataset, 1000)
+        row = {"dataset": spec.dataset, "title": title(spec), "method": spec.method, "images": images}
+        row |= judged(spec, run, store)
+        for name, method in (("from Vanilla", "vanilla"), ("from BIM-Adv", "bim")):
+            source = last[spec.dataset, method].id
+            row[name] = percent(run, Transfer(source=source, attack="BIM(10,40)", images=images), store)
+        signs = None if run is None else store.evaluation(run, Signs(attack="BIM(10,40)", images=images))
+        for name in ("clean", "fgsm", "iterated", "random", "chance", "flat", "unbounded"):
+            row[name] = np.nan if signs is None else 100 * signs[name] / signs["images"]
+        row["at"] = None if signs is None else [100 * count / signs["images"] for count in signs["at"]]
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def survivors_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return :func:`survivors` of a data set as text to read, with the interval of the test set at the worst."""
+    part = table[table.dataset == dataset]
+    shown = pd.DataFrame({"net": part.title})
+    names = tests(part)
+    for name in names:
+        shown[name] = [NOT_RUN if pd.isna(value) else f"{value:.1f}" for value in part[name]]
+    worst = part[names].min(axis=1)
+    shown["worst, 95 %"] = [
+        NOT_RUN if pd.isna(value) else "{:.1f} to {:.1f}".format(*interval(value, n))
+        for value, n in zip(worst, part.images, strict=True)
+    ]
+    return shown.set_index("net")
+
+
+def four_shown(found: Found, dataset: str, *, store: Store | None = None) -> pd.DataFrame:
+    """Return what each of AutoAttack's four in turn leaves (%) of the nets that it was run on, as text to read."""
+    store, rows = store or default(), {}
+    for spec, run in leading(found):
+        for measure in chapters.standard(dataset) if run is not None and spec.dataset == dataset else ():
+            record = store.evaluation(run, measure)
+            if record is not None:
+                left = {name: f"{100 * count / record['images']:.1f}" for name, count in record["left"].items()}
+                rows[title(spec)] = left | {"images": str(record["images"]), "library": record["library"]}
+    return pd.DataFrame(rows, index=None if rows else ["clean"]).T.rename_axis("net")
+
+
+def tests(nets: pd.DataFrame) -> list[str]:
+    """Return the columns of :func:`survivors` that are accuracies under a test that is asked for on these data."""
+    asked = [name for name in JUDGES if name != "AutoAttack" or nets.dataset.ne("digits").all()]
+    return [*asked, "from Vanilla", "from BIM-Adv"]
+
+
+def interval(percents: float, images: int) -> tuple[float, float]:
+    """Return the Wilson interval (95 %) of an accuracy, all in percent."""
+    found = binomtest(round(percents * images / 100), images).proportion_ci(method="wilson")
+    return 100 * found.low, 100 * found.high
+
+
+def ticks(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return Athalye's five signs of masked gradients, net by net: ``no`` is good, ``yes`` with what was seen."""
+    part = table[(table.dataset == dataset) & table.iterated.notna()]
+    rows = {}
+    for row in part.rename(columns={"from Vanilla": "vanilla", "from BIM-Adv": "bim"}).itertuples():
+        black = np.nanmin([row.vanilla, row.bim, 101.0])
+        falls = all(a >= b for a, b in zip(row.at, row.at[1:], strict=False))
+        rows[row.title] = {
+            "one step beats many": tick(row.fgsm < row.iterated, f"{row.fgsm:.1f} < {row.iterated:.1f}"),
+            "another net beats its own": tick(black < row.iterated, f"{black:.1f} < {row.iterated:.1f}"),
+            "unbounded is not 0": tick(row.unbounded > 0, f"{row.unbounded:.1f} %"),
+            "chance finds more": tick(row.chance > 0, f"{row.chance:.1f} %"),
+            "more epsilon does not help": tick(not falls, "rises"),
+            "no gradient": tick(row.flat > 0, f"{row.flat:.1f} %"),
+        }
+    return pd.DataFrame(rows).T.rename_axis("net")
+
+
+def tick(seen: bool, what: str) -> str:
+    """Return whether a sign was seen, and if so, its number."""
+    return f"yes: {what}" if seen else "no"
