@@ -113,6 +113,9 @@ def main() -> None:
     os.environ.pop("SIMADV_STORE", None)  # the store of the profile, not of the caller
     if not arguments.refresh:
         return build(arguments.profile)
+    own = ROOT / "_build" / "refresh"  # instead of the reader's own runs, which lie over the published ones
+    shutil.rmtree(own, ignore_errors=True)
+    os.environ["SIMADV_STORE"] = str(own)
     executed = {name: execute(name, {}) for name in chapters()}
     for name, notebook in executed.items():
         nbformat.write(notebook, ROOT / f"{name}.ipynb")

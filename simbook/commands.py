@@ -249,7 +249,7 @@ def ship(arguments: argparse.Namespace, kept: store.Store) -> None:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run a command and return its exit code: 0 done, 1 diverged, 2 bad input, 3 time is up, 130 stopped by Ctrl-C."""
+    """Run a command and return its exit code: 0 done, 1 diverged, 2 bad input, 3 time is up, 130 Ctrl-C, 141 no reader."""
     # one line, without the place in the code that means nothing to who reads it
     warnings.showwarning = lambda message, *rest, **more: print(f"warning: {message}", file=sys.stderr)
     try:
@@ -262,6 +262,10 @@ def main(words: list[str] | None = None) -> int:
         else:
             act = {"run": train, "evaluate": measure, "compare": compare, "verify": verify, "publish": ship}
             act[arguments.command](arguments, kept)
+        sys.stdout.flush()
+    except BrokenPipeError:  # ``plan | head``: who reads has read enough, and the end of Python would say so again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except tuple(EXITS) as stop:
         print(f"error: {stop}" if isinstance(stop, InputError) else stop, file=sys.stderr)
         return next(code for kind, code in EXITS.items() if isinstance(stop, kind))

@@ -461,3 +461,11 @@ def test_a_budget_is_seconds_minutes_or_hours(text, value):
 def test_a_budget_that_is_no_time_is_refused(text):
     with pytest.raises(InputError, match=r"budget = .* write a number above 0 with s, m or h, as in 9m"):
         command.seconds(text)
+
+
+def test_a_reader_that_has_read_enough_gets_no_traceback(tmp_path):
+    started = process(tmp_path, "plan", stdin=None)
+    started.stdout.close()
+    assert started.wait(120) == 141
+    assert started.stderr.read() == ""
+    started.stderr.close()

@@ -126,6 +126,7 @@ def test_make_help_names_every_target(clone):
         "test",
         "verify",
         "bench",
+        "peers",
         "refresh",
         "env",
         "clean",
@@ -261,7 +262,7 @@ def test_a_refreshed_chapter_holds_results_and_nothing_else_that_changes(book):
     notebook = nbformat.reads(texts[0], as_version=4)
     assert [cell.id for cell in notebook.cells] == ["title", "parameters", "code-0"]
     assert [cell.metadata for cell in notebook.cells] == [{}, {"tags": ["parameters"]}, {}]
-    assert notebook.cells[2].outputs[0].text == "ran published \n"
+    assert notebook.cells[2].outputs[0].text == "ran published refresh\n"
     assert notebook.cells[2].execution_count == 2
     assert notebook.metadata.kernelspec.name == "python3"
     assert "papermill" not in texts[0]

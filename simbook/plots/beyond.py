@@ -101,7 +101,7 @@ def radii(nets: pd.DataFrame, *, title: str) -> Figure:
     """Draw accuracy under BIM against epsilon, from 0 to twice that of training, a panel a data set.
 
     Args:
-        nets: as :func:`simbook.tables.beyond.survivors` makes them.
+        nets: as :func:`simbook.tables.survival.survivors` makes them.
     """
     there = nets[nets.iterated.notna()]
     if there.empty:

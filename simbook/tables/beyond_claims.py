@@ -90,7 +90,7 @@ def survives(nets: pd.DataFrame) -> float:
     """Return by how much :data:`SURVIVES` exceeds the most that a test takes from a SIM-Adv; NaN while one may do it.
 
     Args:
-        nets: as :func:`simbook.tables.beyond.survivors` makes them, of one data set.
+        nets: as :func:`simbook.tables.survival.survivors` makes them, of one data set.
     """
     sims = nets[nets.method.eq("sim") & ~nets.title.str.contains("literal") & nets["BIM(10,40)"].notna()]
     others = sims[survival.tests(sims)[1:]]
