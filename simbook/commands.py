@@ -249,7 +249,7 @@ def ship(arguments: argparse.Namespace, kept: store.Store) -> None:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run a command and return its exit code: 0 done, 1 diverged, 2 bad input, 3 time is up, 130 Ctrl-C, 141 no reader."""
+    """Run a command, return its exit code: 0 done, 1 diverged, 2 bad input, 3 time is up, 130 Ctrl-C, 141 no reader."""
     # one line, without the place in the code that means nothing to who reads it
     warnings.showwarning = lambda message, *rest, **more: print(f"warning: {message}", file=sys.stderr)
     try:
