@@ -237,6 +237,19 @@ def test_what_each_of_the_four_leaves_is_shown_where_it_was_run():
     assert survival.four_shown(found, "digits", store=store).empty
 
 
+def test_free_sim_is_what_takes_no_attack_pass():
+    """A fresh gradient every second epoch costs more than twice Vanilla's passes, so C7.5 does not count it."""
+    found = [fake(run_spec("mnist", "vanilla", epochs=4), [1.0] * 4)]
+    for choice, last in (({}, 60.0), ({"fresh": 2}, 90.0)):
+        spec = run_spec("mnist", "free-sim", n2=2, reset="never", epochs=4, **choice)
+        found.append(fake(spec, [last] * 4))
+    rows = beyond.bars(found, store=SimpleNamespace(evaluation=lambda run, measure: None))
+    assert beyond_claims.without_attacks(rows)["last"].tolist() == [60.0]
+    plain, fresh = beyond_claims.free_told(rows)
+    assert plain.startswith("Without an attack pass: free-SIM(10,2) never ends at 60.0 % (")
+    assert "fresh 2 ends at 90.0 %" in fresh
+
+
 def survivor(title, bim, **tests):
     return {"dataset": "mnist", "method": "sim", "title": title, "BIM(10,40)": bim} | tests
 
@@ -321,7 +334,7 @@ def test_figures_draw_with_and_without_runs():
 def test_findings_name_the_nets_whose_gradients_may_be_masked():
     bars = pd.DataFrame(
         [{"dataset": "mnist", "title": "A", "method": "mep", "projection": "ball", "last": 9.0}]
-    ).assign(**{f"to {bar:g}": np.nan for bar in beyond.BARS})
+    ).reindex(columns=beyond.BAR_COLUMNS)
     row = {"dataset": "mnist", "title": "A", "fgsm": 90.0, "iterated": 80.0, "random": 95.0, "chance": 1.5, "flat": 0.0}
     row |= {"unbounded": 3.0, "from Vanilla": 95.0, "from BIM-Adv": np.nan, "at": [90.0, 80.0]}
     table = pd.DataFrame({"dataset": [], "verdict": []})

@@ -14,7 +14,21 @@ from simbook.tables import sim_adv, survival
 from simbook.tables.common import NAMES, NOT_RUN, Found, by_setting, title
 
 BARS = (85.0, 90.0)  # percent under the monitor's BIM
-BAR_COLUMNS = ["dataset", "run", "title", "method", "reset", "n1", "k", "projection", "F", "last", "sd", "seeds"]
+BAR_COLUMNS = [
+    "dataset",
+    "run",
+    "title",
+    "method",
+    "reset",
+    "n1",
+    "k",
+    "fresh",
+    "projection",
+    "F",
+    "last",
+    "sd",
+    "seeds",
+]
 BAR_COLUMNS += ["lowest", "made", "watched", *[f"to {bar:g}" for bar in BARS], *survival.JUDGES]
 POLICIES = ("cycle", "staggered", "random", "never")
 COLUMNS = ["dataset", "run", "title", "method", "n1", "reset", "lr", "seed", "epoch", "F", "clean", "robust"]
@@ -91,7 +105,7 @@ def bars(found: Found, *, store: Store | None = None) -> pd.DataFrame:
 def bar(group: Found, store: Store | None) -> dict:
     """Return a row of :func:`bars`."""
     spec, run = group[0]
-    row = {name: getattr(spec, name) for name in ("dataset", "method", "reset", "n1", "k", "projection")}
+    row = {name: getattr(spec, name) for name in ("dataset", "method", "reset", "n1", "k", "fresh", "projection")}
     row |= {"run": spec.id, "title": title(spec), "made": any(made for _, made in group)}
     row["F"] = sum(passes_per_image(spec)) * spec.passes_over_data
     lines = [line for _, line in curves(group).groupby("run", sort=False)]

@@ -30,6 +30,12 @@ def one(rows: pd.DataFrame, method: str, reset: str | None = None, **others) -> 
     return chosen
 
 
+def without_attacks(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the free-SIM of a data set that cost no more than twice Vanilla's passes: no fresh gradient ever."""
+    free, most = one(rows, "free-sim"), 2.001 * first(rows[rows.method.eq("vanilla")], "F")
+    return free[most >= free.F]
+
+
 def ahead(curves: pd.DataFrame, others: tuple[str, ...]) -> float:
     """Return by how much SIM-Adv's best last accuracy beats that of its neighbours, each at passes that both have had.
 
@@ -54,7 +60,7 @@ def of(
     what = "the gain in percent of its accuracy - 50"
     audit = [(f"Vanilla, rate {rate(row.lr)}: {what}", share(row)) for row in weak.itertuples()]
     sims = rows[rows.method.isin(["sim", "sim-k"]) & rows.projection.ne("literal")]
-    free, every = one(rows, "free-sim"), one(rows, "sim")
+    free, every = without_attacks(rows), one(rows, "sim")
     fewest, epoch = sims["to 85"].min(), sum(passes_per_image(run_spec(dataset, "bim")))
     if sims["last"].isna().any() and not fewest < epoch:  # one that was not run may still do it
         fewest = np.nan
@@ -112,6 +118,20 @@ def verdicts(found: Found, settings: Settings, *, store: Store | None = None) ->
     return judging.gathered({d: [of(d, bars, curves, beyond.inflation(frame, d), nets)] for d in names})
 
 
+def free_told(rows: pd.DataFrame) -> list[str]:
+    """Return how the best free-SIM without an attack pass ends, and the best that takes a fresh gradient at times."""
+    fresh = one(rows, "free-sim")
+    best = {
+        "Without an attack pass": without_attacks(rows),
+        "With a fresh gradient now and then": fresh[fresh.fresh > 0],
+    }
+    told = []
+    for how, part in best.items():
+        for row in part.sort_values("last", ascending=False).head(1).itertuples():
+            told.append(f"{how}: {row.title} ends at {row.last:.1f} % ({within(row)}) for {row.F:g} F an image.")
+    return told
+
+
 def within(row) -> str:
     """Return the spread of a row of :func:`simbook.tables.beyond.bars`: over its seeds, or that of the test slice."""
     if row.seeds > 1:
@@ -129,6 +149,7 @@ def findings(table: pd.DataFrame, bars: pd.DataFrame, nets: pd.DataFrame, datase
     for row in sims.sort_values("last", ascending=False).head(3).itertuples():
         text = f"{row.title} ends at {row.last:.1f} % under the monitor's BIM ({within(row)}), had {row.lowest:.1f} % "
         said.append(f"{text}in its worst epoch after the first n2, and took {row.F:g} F an image.")
+    said += free_told(rows)
     for bar in beyond.BARS:
         reached = rows[rows[f"to {bar:g}"].notna()].sort_values(f"to {bar:g}")
         if len(reached):
