@@ -76,6 +76,7 @@ BEYOND: tuple[tuple[str, dict], ...] = (
     ("sim", {"projection": "literal"}),
     ("free-sim", _NEVER),
     ("free-sim", _NEVER | {"n1": 3, "fresh": 5}),
+    ("free-sim", _NEVER | {"n1": 2}),
     ("sim", _NEVER | {"n1": 5}),
     ("atta", {}),
     ("free-sim", _NEVER | {"n1": 3, "momentum": 0.3}),
