@@ -289,13 +289,23 @@ def test_neighbours_are_compared_at_passes_that_both_have_had():
 
 def test_ticks_say_what_was_seen():
     row = {"dataset": "mnist", "title": "A", "fgsm": 90.0, "iterated": 80.0, "random": 95.0, "chance": 0.0, "flat": 0.0}
-    row |= {"unbounded": 0.0, "from Vanilla": 95.0, "from BIM-Adv": np.nan, "at": [90.0, 80.0, 10.0]}
+    row |= {"unbounded": 0.0, "from Vanilla": 95.0, "from BIM-Adv": np.nan, "at": [90.0, 80.0, 10.0], "search": 1.0}
     good = survival.ticks(pd.DataFrame([row]), "mnist")
     assert set(good.loc["A"]) == {"no"}
-    bad = row | {"fgsm": 70.0, "chance": 1.0, "flat": 2.0, "unbounded": 3.0, "from Vanilla": 50.0, "at": [10.0, 20.0]}
+    bad = row | {
+        "fgsm": 70.0,
+        "chance": 1.0,
+        "flat": 2.0,
+        "unbounded": 3.0,
+        "from Vanilla": 50.0,
+        "at": [10.0, 20.0],
+        "search": 1.2,
+    }
     shown = survival.ticks(pd.DataFrame([bad]), "mnist").loc["A"]
     assert all(text.startswith("yes: ") for text in shown)
     assert shown["one step beats many"] == "yes: 70.0 < 80.0"
+    untested = survival.ticks(pd.DataFrame([row | {"search": np.nan}]), "mnist").loc["A"]
+    assert untested["Square finds more"] == "not run"
 
 
 def test_what_was_not_run_is_not_tested():
@@ -336,7 +346,7 @@ def test_findings_name_the_nets_whose_gradients_may_be_masked():
         [{"dataset": "mnist", "title": "A", "method": "mep", "projection": "ball", "last": 9.0}]
     ).reindex(columns=beyond.BAR_COLUMNS)
     row = {"dataset": "mnist", "title": "A", "fgsm": 90.0, "iterated": 80.0, "random": 95.0, "chance": 1.5, "flat": 0.0}
-    row |= {"unbounded": 3.0, "from Vanilla": 95.0, "from BIM-Adv": np.nan, "at": [90.0, 80.0]}
+    row |= {"unbounded": 3.0, "from Vanilla": 95.0, "from BIM-Adv": np.nan, "at": [90.0, 80.0], "search": np.nan}
     table = pd.DataFrame({"dataset": [], "verdict": []})
     said = beyond_claims.findings(table, bars, pd.DataFrame([row]), "mnist")
     assert "may be too high: A (unbounded is not 0, chance finds more)." in said

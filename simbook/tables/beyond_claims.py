@@ -160,7 +160,8 @@ def findings(table: pd.DataFrame, bars: pd.DataFrame, nets: pd.DataFrame, datase
         each = [f"{p.claim}, {p.part.removesuffix(' > 0')} = {p.ours}" for p in part.itertuples()]
         said.append(f"{verdict.capitalize()}: {'; '.join(each)}.")
     signs = survival.ticks(nets, dataset)
-    masked = {name: ", ".join(row.index[row.ne("no")]) for name, row in signs.iterrows() if row.ne("no").any()}
+    masked = {name: ", ".join(row.index[row.str.startswith("yes")]) for name, row in signs.iterrows()}
+    masked = {name: what for name, what in masked.items() if what}
     if masked:
         each = "; ".join(f"{name} ({what})" for name, what in masked.items())
         said.append(f"Signs of masked gradients, whose accuracies may be too high: {each}.")

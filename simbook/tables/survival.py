@@ -11,6 +11,7 @@ from simbook.measures.survival import Signs, Transfer
 from simbook.tables.common import NOT_RUN, Found, leading, title
 
 JUDGES = ("BIM(10,40)", "Madry(20,50)x10", "CW(20,50)", "AutoAttack")  # the three last took no part in any choice
+SEARCH = 1.0  # percent of the images: what a search may find where gradients have found almost everything
 
 
 def percent(run: Run | None, spec, store: Store | None) -> float:
@@ -42,8 +43,16 @@ def survivors(found: Found, *, store: Store | None = None) -> pd.DataFrame:
         for name in ("clean", "fgsm", "iterated", "random", "chance", "flat", "unbounded"):
             row[name] = np.nan if signs is None else 100 * signs[name] / signs["images"]
         row["at"] = None if signs is None else [100 * count / signs["images"] for count in signs["at"]]
+        left = four(spec, run, store).get("left")
+        row["search"] = np.nan if left is None else 100 * (left["fab-t"] - left["square"]) / images
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def four(spec: RunSpec, run: Run | None, store: Store) -> dict:
+    """Return what is stored of a run under AutoAttack, attack by attack; empty where it was not run."""
+    records = [store.evaluation(run, measure) for measure in chapters.standard(spec.dataset) if run is not None]
+    return next((record for record in records if record is not None), {})
 
 
 def survivors_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -65,11 +74,9 @@ def four_shown(found: Found, dataset: str, *, store: Store | None = None) -> pd.
     """Return what each of AutoAttack's four in turn leaves (%) of the nets that it was run on, as text to read."""
     store, rows = store or default(), {}
     for spec, run in leading(found):
-        for measure in chapters.standard(dataset) if run is not None and spec.dataset == dataset else ():
-            record = store.evaluation(run, measure)
-            if record is not None:
-                left = {name: f"{100 * count / record['images']:.1f}" for name, count in record["left"].items()}
-                rows[title(spec)] = left | {"images": str(record["images"]), "library": record["library"]}
+        if spec.dataset == dataset and (record := four(spec, run, store)):
+            left = {name: f"{100 * count / record['images']:.1f}" for name, count in record["left"].items()}
+            rows[title(spec)] = left | {"images": str(record["images"]), "library": record["library"]}
     return pd.DataFrame(rows, index=None if rows else ["clean"]).T.rename_axis("net")
 
 
@@ -86,7 +93,11 @@ def interval(percents: float, images: int) -> tuple[float, float]:
 
 
 def ticks(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Return Athalye's five signs of masked gradients, net by net: ``no`` is good, ``yes`` with what was seen."""
+    """Return Athalye's signs of masked gradients, net by net: ``no`` is good, ``yes`` with what was seen.
+
+    ``Square finds more``: more than :data:`SEARCH` of the images withstand AutoAttack's three attacks that follow
+    gradients and fall to the one that does not.
+    """
     part = table[(table.dataset == dataset) & table.iterated.notna()]
     rows = {}
     for row in part.rename(columns={"from Vanilla": "vanilla", "from BIM-Adv": "bim"}).itertuples():
@@ -98,6 +109,7 @@ def ticks(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
             "unbounded is not 0": tick(row.unbounded > 0, f"{row.unbounded:.1f} %"),
             "chance finds more": tick(row.chance > 0, f"{row.chance:.1f} %"),
             "more epsilon does not help": tick(not falls, "rises"),
+            "Square finds more": NOT_RUN if pd.isna(row.search) else tick(row.search > SEARCH, f"{row.search:.1f} %"),
             "no gradient": tick(row.flat > 0, f"{row.flat:.1f} %"),
         }
     return pd.DataFrame(rows).T.rename_axis("net")
