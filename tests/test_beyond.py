@@ -264,6 +264,17 @@ def test_survival_holds_only_when_every_test_was_taken():
     assert beyond_claims.survives(pd.DataFrame(nets)) == beyond_claims.SURVIVES - 10.0
 
 
+def test_findings_rank_what_withstands_autoattack():
+    nets = pd.DataFrame(
+        [survivor(name, 90.0, AutoAttack=left, images=1000) for name, left in (("A", 80.0), ("B", 85.0))]
+    )
+    nets = pd.concat([nets, nets[:1].assign(title="C", AutoAttack=np.nan)])
+    (said,) = beyond_claims.four_told(nets)
+    assert said.startswith("Under AutoAttack, first 1000 images, seed 0: B 85.0 % (82.7 to 87.1; BIM 90.0); A 80.0 % (")
+    assert "C" not in said
+    assert beyond_claims.four_told(nets[2:]) == beyond_claims.four_told(nets.drop(columns="AutoAttack")) == []
+
+
 def test_inflation_takes_the_clean_error_off_the_papers_numbers():
     rows = [("Original", 98.0, 98.0, 98.84), ("BIM(10,40)", 0.5, 1.5, 0.94)]
     frame = pd.DataFrame(rows, columns=["attack", "true", "predicted", "paper"])

@@ -132,6 +132,17 @@ def free_told(rows: pd.DataFrame) -> list[str]:
     return told
 
 
+def four_told(nets: pd.DataFrame) -> list[str]:
+    """Return what withstands AutoAttack of the nets that it was run on, the most first."""
+    if "AutoAttack" not in nets or nets["AutoAttack"].isna().all():
+        return []
+    parts = []
+    for _, row in nets[nets["AutoAttack"].notna()].sort_values("AutoAttack", ascending=False).iterrows():
+        low, high = survival.interval(row["AutoAttack"], row.images)
+        parts.append(f"{row.title} {row['AutoAttack']:.1f} % ({low:.1f} to {high:.1f}; BIM {row['BIM(10,40)']:.1f})")
+    return [f"Under AutoAttack, first {nets.images.iloc[0]:.0f} images, seed 0: {'; '.join(parts)}."]
+
+
 def within(row) -> str:
     """Return the spread of a row of :func:`simbook.tables.beyond.bars`: over its seeds, or that of the test slice."""
     if row.seeds > 1:
@@ -159,6 +170,7 @@ def findings(table: pd.DataFrame, bars: pd.DataFrame, nets: pd.DataFrame, datase
     for verdict, part in tested.groupby("verdict", sort=False):
         each = [f"{p.claim}, {p.part.removesuffix(' > 0')} = {p.ours}" for p in part.itertuples()]
         said.append(f"{verdict.capitalize()}: {'; '.join(each)}.")
+    said += four_told(nets[nets.dataset.eq(dataset)])
     signs = survival.ticks(nets, dataset)
     masked = {name: ", ".join(row.index[row.str.startswith("yes")]) for name, row in signs.iterrows()}
     masked = {name: what for name, what in masked.items() if what}
