@@ -152,6 +152,11 @@ def test_rows_at_other_settings_say_so_and_have_no_number_of_the_paper(shelf):
     assert not set(others) & set(chapters.evaluation_runs(everything))
     assert [evaluation.paper_value(spec, "BIM(4,20)") for spec in others if spec.dataset == "cifar10"] == [None] * 3
     assert [evaluation.paper_value(spec, "BIM(10,40)") for spec in others if spec.dataset == "mnist"] == [None] * 2
+    usual = ({"method": "sim"}, {"method": "bim"}, {"method": "free"}, {"method": "atda", "lr": 1e-3})
+    assert all(evaluation.paper_value(run_spec("mnist", **choice), "BIM(10,40)") for choice in usual)
+    ours = [{"reset": reset} for reset in ("never", "random", "staggered")] + [{"projection": "literal"}, {"n1": 3}]
+    unlike = [run_spec("mnist", "sim", **choice) for choice in ours] + [run_spec("mnist", "bim", n1=3, n2=5)]
+    assert [evaluation.paper_value(spec, "BIM(10,40)") for spec in unlike] == [None] * 6
     pair = [spec for spec in others if spec.images]
     shelf.put(pair[0], clean=70.0, bim=0.5)
     table = beside.others([(spec, shelf.store.find(spec)) for spec in others], "cifar10")

@@ -51,14 +51,12 @@ def inflation(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     clean = rows[rows.attack == "Original"].set_index("run").true
     rows = rows[rows.attack == bim]
     table = rows[["title", "lr", "method"]].assign(
-        error=100 - rows.run.map(clean), true=rows.true, predicted=rows.predicted
+        error=100 - rows.run.map(clean), true=rows.true, predicted=rows.predicted, paper=rows.paper
     )
     table["gain"] = table.predicted - table.true
     table["share"] = table.gain / table.error
     printed = paper.TABLE3.get(dataset, {})
-    told = [printed.get(bim, {}).get(method, np.nan) for method in table.method]
     error = [100 - printed.get("Original", {}).get(method, np.nan) for method in table.method]
-    table["paper"] = np.where(table.title.str.contains("staggered"), np.nan, told)
     return table.assign(
         least=(table.paper - error).clip(lower=0), likely=(table.paper - table.share * error).clip(lower=0)
     )

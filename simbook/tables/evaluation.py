@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 from simadv import paper
 from simadv.runs import passes_per_image
-from simadv.specs import DATASETS, EvalSpec, RunSpec
+from simadv.specs import DATASETS, EvalSpec, RunSpec, run_spec
 from simadv.store import Store, default
 from simbook.chapters import evaluations
 from simbook.tables.common import NOT_RUN, Found, rate, title
@@ -48,7 +48,8 @@ def accuracies(found: Found, *, measures: Measures | None = None, store: Store |
 
 def paper_value(spec: RunSpec, attack: str) -> float | None:
     """Return Table 3's accuracy for a run of one of the paper's methods, or None where it has no such row."""
-    if spec.reset == "staggered" or (spec.method == "sim" and (spec.n1, spec.n2) != (10, 20)):
+    usual = run_spec(spec.dataset, spec.method)
+    if any(getattr(spec, name) != getattr(usual, name) for name in ("n1", "n2", "m", "reset", "projection")):
         return None
     if spec.images is not None or spec.model != DATASETS[spec.dataset]["model"]:
         return None

@@ -82,8 +82,8 @@ def four_shown(found: Found, dataset: str, *, store: Store | None = None) -> pd.
 
 def tests(nets: pd.DataFrame) -> list[str]:
     """Return the columns of :func:`survivors` that are accuracies under a test that is asked for on these data."""
-    asked = [name for name in JUDGES if name != "AutoAttack" or nets.dataset.ne("digits").all()]
-    return [*asked, "from Vanilla", "from BIM-Adv"]
+    asked = {of.attack for dataset in nets.dataset.unique() for of in chapters.standard(dataset)}
+    return [*[name for name in JUDGES if name != "AutoAttack" or name in asked], "from Vanilla", "from BIM-Adv"]
 
 
 def interval(percents: float, images: int) -> tuple[float, float]:
