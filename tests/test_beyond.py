@@ -275,6 +275,17 @@ def test_findings_rank_what_withstands_autoattack():
     assert beyond_claims.four_told(nets[2:]) == beyond_claims.four_told(nets.drop(columns="AutoAttack")) == []
 
 
+def test_findings_name_the_fewest_passes_of_each_kind():
+    rows = [
+        ("A", "atta", 40.0, np.nan),
+        ("S", "sim", 80.0, np.nan),
+        ("T", "sim", 72.5, np.nan),
+        ("B", "bim", 192.0, np.nan),
+    ]
+    (said,) = beyond_claims.fewest_told(pd.DataFrame(rows, columns=["title", "method", "to 85", "to 90"]))
+    assert said == "The fewest passes an image to 85 %: A, 40 F; of SIM-Adv, T, 72.5 F; of BIM-Adv, B, 192 F."
+
+
 def test_inflation_takes_the_clean_error_off_the_papers_numbers():
     rows = [("Original", 98.0, 98.0, 98.84), ("BIM(10,40)", 0.5, 1.5, 0.94)]
     frame = pd.DataFrame(rows, columns=["attack", "true", "predicted", "paper"])

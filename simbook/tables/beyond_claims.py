@@ -132,6 +132,17 @@ def free_told(rows: pd.DataFrame) -> list[str]:
     return told
 
 
+def fewest_told(rows: pd.DataFrame) -> list[str]:
+    """Return who reached each bar with the fewest passes: of all, of the SIM-Adv, and of the BIM-Adv."""
+    kinds = {"": rows, "; of SIM-Adv, ": rows[rows.method.eq("sim")], "; of BIM-Adv, ": rows[rows.method.eq("bim")]}
+    told = []
+    for name in [f"to {bar:g}" for bar in beyond.BARS]:
+        best = {how: part.sort_values(name).head(1) for how, part in kinds.items() if part[name].notna().any()}
+        parts = [f"{how}{row.title.item()}, {row[name].item():g} F" for how, row in best.items()]
+        told += [f"The fewest passes an image {name} %: {''.join(parts)}."] if parts else []
+    return told
+
+
 def four_told(nets: pd.DataFrame) -> list[str]:
     """Return what withstands AutoAttack of the nets that it was run on, the most first."""
     if "AutoAttack" not in nets or nets["AutoAttack"].isna().all():
@@ -161,11 +172,7 @@ def findings(table: pd.DataFrame, bars: pd.DataFrame, nets: pd.DataFrame, datase
         text = f"{row.title} ends at {row.last:.1f} % under the monitor's BIM ({within(row)}), had {row.lowest:.1f} % "
         said.append(f"{text}in its worst epoch after the first n2, and took {row.F:g} F an image.")
     said += free_told(rows)
-    for bar in beyond.BARS:
-        reached = rows[rows[f"to {bar:g}"].notna()].sort_values(f"to {bar:g}")
-        if len(reached):
-            best = reached.iloc[0]
-            said.append(f"The fewest passes to {bar:g} %: {best.title}, {best[f'to {bar:g}']:g} F an image.")
+    said += fewest_told(rows)
     tested = table[table.dataset.eq(dataset) & table.verdict.ne(judging.UNTESTED)]
     for verdict, part in tested.groupby("verdict", sort=False):
         each = [f"{p.claim}, {p.part.removesuffix(' > 0')} = {p.ours}" for p in part.itertuples()]
