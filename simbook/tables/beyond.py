@@ -94,8 +94,9 @@ def over_seeds(curves: pd.DataFrame) -> pd.DataFrame:
 def bars(found: Found, *, store: Store | None = None) -> pd.DataFrame:
     """Return for each setting the fewest passes (F an image) to each of :data:`BARS`, its last and its worst epoch.
 
-    ``last`` is the mean over the seeds that were run, ``sd`` their standard deviation; ``lowest`` is the worst epoch
-    after the first n2 of any of them, the passes are those of the slowest. :data:`JUDGES` (%) are of the first seed.
+    ``last`` is the mean over the seeds that were run, ``sd`` their standard deviation; the passes to a bar are means too,
+    none where a seed never got there; ``lowest`` is the worst epoch after the first n2 of any seed. :data:`JUDGES` (%) are
+    of the first seed.
     """
     return pd.DataFrame([bar(group, store) for group in by_setting(found)]).reindex(columns=BAR_COLUMNS)
 
@@ -109,7 +110,7 @@ def bar(group: Found, store: Store | None) -> dict:
     lines = [line for _, line in curves(group).groupby("run", sort=False)]
     if lines:
         for level in BARS:
-            row[f"to {level:g}"] = np.max([line.F[line.robust >= level].min() for line in lines])
+            row[f"to {level:g}"] = np.mean([line.F[line.robust >= level].min() for line in lines])
         first = 0 if len(lines[0]) <= (spec.n2 or 0) else spec.n2 or 0
         last = pd.Series([line.robust.iloc[-1] for line in lines])
         row |= {"last": last.mean(), "sd": last.std(), "seeds": len(lines), "watched": spec.monitor_images}
@@ -140,7 +141,7 @@ def _seen(value: float, made: bool, sd: float = np.nan, seeds: float = 1) -> str
 
 def _when(passes: float, watched: float, made: bool) -> str:
     """Return the passes to a bar as text, or why there are none."""
-    return f"{passes:g}" if pd.notna(passes) else "never" if pd.notna(watched) else _seen(passes, made)
+    return f"{passes:.4g}" if pd.notna(passes) else "never" if pd.notna(watched) else _seen(passes, made)
 
 
 def strong(n1: float, n2: int, *, epochs: int, reset: str) -> pd.DataFrame:

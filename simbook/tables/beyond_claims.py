@@ -138,7 +138,7 @@ def fewest_told(rows: pd.DataFrame) -> list[str]:
     told = []
     for name in [f"to {bar:g}" for bar in beyond.BARS]:
         best = {how: part.sort_values(name).head(1) for how, part in kinds.items() if part[name].notna().any()}
-        parts = [f"{how}{row.title.item()}, {row[name].item():g} F" for how, row in best.items()]
+        parts = [f"{how}{row.title.item()}, {row[name].item():.4g} F" for how, row in best.items()]
         told += [f"The fewest passes an image {name} %: {''.join(parts)}."] if parts else []
     return told
 
