@@ -355,9 +355,10 @@ def test_figures_draw_with_and_without_runs():
     figure = plots.passes(beyond.curves(found), title="t")
     assert len(figure.axes[0].lines) == 4, "a line and a last epoch each"
     lines = beyond.policies(found, "mnist")
-    figure = plots.policies(lines, n2=4)
+    figure = plots.policies({"mnist": lines, "fmnist": lines}, n2=4)
     texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
-    assert texts == [[], ["not run"], ["not run"], []]
+    assert texts == 2 * [[], ["not run"], ["not run"], []]
+    assert figure.axes[5].get_title() == "fmnist, staggered"
     for draw in (plots.passes, plots.staleness):
         empty = draw(beyond.curves([]) if draw is plots.passes else beyond.staleness([]), title="t")
         assert [text.get_text() for text in empty.axes[0].texts] == ["not run"]

@@ -3,6 +3,7 @@ r"""The figures of chapter 7: accuracy against passes, reset policies, stale gra
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -43,35 +44,40 @@ def passes(curves: pd.DataFrame, *, title: str) -> Figure:
     return figure
 
 
-def policies(lines: dict[str, pd.DataFrame], *, n2: int) -> Figure:
-    """Draw SIM-Adv's robust accuracy by epoch, a panel a reset policy, over the share of examples at full strength.
+def policies(lines: dict[str, dict[str, pd.DataFrame]], *, n2: int) -> Figure:
+    """Draw SIM-Adv's robust accuracy by epoch over the share of examples at full strength.
+
+    A row a data set and a column a reset policy.
 
     Args:
-        lines: as :func:`simbook.tables.beyond.policies` makes them.
+        lines: by data set what :func:`simbook.tables.beyond.policies` makes.
     """
-    figure, grid = plt.subplots(2, 2, figsize=(9, 5.2), sharex=True, sharey=True, layout="constrained")
-    for axes, (reset, line) in zip(grid.flat, lines.items(), strict=True):
-        axes.fill_between(
-            line.epoch, line.full, color="0.85", lw=0, step="mid", label="examples with n1 steps behind them"
-        )
-        axes.plot(line.epoch, line.clean, color=COLOURS[1], lw=1.4, ls=(0, (5, 1.5)), label="clean accuracy")
-        axes.plot(
-            line.epoch, line.robust, color=COLOURS[0], marker="o", ms=2.6, lw=1.4, label="under the monitor's BIM, mean"
-        )
-        axes.fill_between(line.epoch, line.low, line.high, color=COLOURS[0], alpha=0.3, lw=0, label="all seeds")
-        if line.robust.isna().all():
-            axes.text(0.5, 0.5, "not run", ha="center", va="center", transform=axes.transAxes)
-        if reset in ("cycle", "random"):
-            for epoch in range(n2, int(line.epoch.max()), n2):
-                axes.axvline(epoch + 0.5, color="0.45", ls=":", lw=1)
-        axes.set(title=reset, ylim=(-3, 103))
+    size = {"figsize": (10, 1.2 + 2.3 * len(lines)), "layout": "constrained"}
+    figure, grid = plt.subplots(len(lines), 4, sharex="row", sharey=True, squeeze=False, **size)
+    for row, (dataset, each) in zip(grid, lines.items(), strict=True):
+        for axes, (reset, line) in zip(row, each.items(), strict=True):
+            policy(axes, line)
+            if reset in ("cycle", "random"):
+                for epoch in range(n2, int(line.epoch.max()), n2):
+                    axes.axvline(epoch + 0.5, color="0.45", ls=":", lw=1)
+            axes.set(title=f"{dataset}, {reset}", ylim=(-3, 103))
+        row[0].set_ylabel("accuracy, share (%)")
     for axes in grid[-1]:
         axes.set_xlabel("epochs trained")
-    for axes in grid[:, 0]:
-        axes.set_ylabel("accuracy, share (%)")
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     sns.despine(figure)
     return figure
+
+
+def policy(axes: Axes, line: pd.DataFrame) -> None:
+    """Draw one reset policy: the examples at full strength, clean accuracy, and the robust one over the seeds."""
+    full = {"color": "0.85", "lw": 0, "step": "mid", "label": "examples with n1 steps behind them"}
+    axes.fill_between(line.epoch, line.full, **full)
+    axes.plot(line.epoch, line.clean, color=COLOURS[1], lw=1.2, ls=(0, (5, 1.5)), label="clean accuracy")
+    axes.plot(line.epoch, line.robust, color=COLOURS[0], lw=1.3, label="under the monitor's BIM, mean")
+    axes.fill_between(line.epoch, line.low, line.high, color=COLOURS[0], alpha=0.3, lw=0, label="range of the seeds")
+    if line.robust.isna().all():
+        axes.text(0.5, 0.5, "not run", ha="center", va="center", transform=axes.transAxes)
 
 
 def staleness(lines: pd.DataFrame, *, title: str) -> Figure:

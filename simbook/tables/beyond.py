@@ -94,9 +94,9 @@ def over_seeds(curves: pd.DataFrame) -> pd.DataFrame:
 def bars(found: Found, *, store: Store | None = None) -> pd.DataFrame:
     """Return for each setting the fewest passes (F an image) to each of :data:`BARS`, its last and its worst epoch.
 
-    ``last`` is the mean over the seeds that were run, ``sd`` their standard deviation; the passes to a bar are means too,
-    none where a seed never got there; ``lowest`` is the worst epoch after the first n2 of any seed. :data:`JUDGES` (%) are
-    of the first seed.
+    ``last`` is the mean over the seeds that were run, ``sd`` their standard deviation; the passes to a bar are means
+    too, none where a seed never got there; ``lowest`` is the worst epoch after the first n2 of any seed.
+    :data:`simbook.tables.survival.JUDGES` (%) are of the first seed.
     """
     return pd.DataFrame([bar(group, store) for group in by_setting(found)]).reindex(columns=BAR_COLUMNS)
 
