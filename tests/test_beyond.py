@@ -359,6 +359,16 @@ def test_figures_draw_with_and_without_runs():
     texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
     assert texts == 2 * [[], ["not run"], ["not run"], []]
     assert figure.axes[5].get_title() == "fmnist, staggered"
+    nets = [
+        {"dataset": d, "title": t, "clean": 9.0, "iterated": 5.0, "at": [5.0] * 7}
+        for d, t in zip("ab", "xy", strict=True)
+    ]
+    nets += [{"dataset": "b", "title": "x", "clean": 9.0, "iterated": 5.0, "at": [4.0] * 7}]
+    first, second = plots.radii(pd.DataFrame(nets), title="t").axes
+    looks = {
+        (line.get_label(), line.get_color(), line.get_marker()) for axes in (first, second) for line in axes.lines[:-1]
+    }
+    assert len(looks) == 2, "x looks the same in both panels"
     for draw in (plots.passes, plots.staleness):
         empty = draw(beyond.curves([]) if draw is plots.passes else beyond.staleness([]), title="t")
         assert [text.get_text() for text in empty.axes[0].texts] == ["not run"]

@@ -112,12 +112,13 @@ def radii(nets: pd.DataFrame, *, title: str) -> Figure:
     there = nets[nets.iterated.notna()]
     if there.empty:
         return nothing_yet(title)
-    names = list(there.dataset.unique())
+    names, titles = list(there.dataset.unique()), list(there.title.unique())  # a net looks the same in every panel
     figure, grid = plt.subplots(1, len(names), figsize=(9, 4.4), sharey=True, squeeze=False, layout="constrained")
     for axes, name in zip(grid.flat, names, strict=True):
-        for i, row in enumerate(there[there.dataset == name].itertuples()):
-            look = {"color": COLOURS[i % 10], "marker": MARKERS[i % 10], "ms": 4, "lw": 1.3}
-            axes.plot([0, *RADII], [row.clean, *row.at], ls="-" if i < 10 else "--", label=row.title, **look)
+        for row in there[there.dataset == name].itertuples():
+            i = titles.index(row.title)
+            look = {"color": COLOURS[i % 10], "marker": MARKERS[i % 10], "ls": ("-", "--", ":")[i // 10 % 3]}
+            axes.plot([0, *RADII], [row.clean, *row.at], ms=4, lw=1.3, label=row.title, **look)
         axes.axvline(1, color="0.45", ls=":", lw=1)
         axes.set(title=name, xlabel=r"$\epsilon$, in multiples of the one trained with", ylim=(-3, 103))
     grid[0, 0].set_ylabel("accuracy under BIM(10,40) (%)")
