@@ -7,6 +7,7 @@ from scipy.stats import binomtest
 from simadv.specs import EvalSpec, RunSpec
 from simadv.store import Run, Store, default
 from simbook import chapters
+from simbook.measures.four import FOUR
 from simbook.measures.survival import Signs, Transfer
 from simbook.tables.common import NOT_RUN, Found, leading, title
 
@@ -77,7 +78,8 @@ def four_shown(found: Found, dataset: str, *, store: Store | None = None) -> pd.
         if spec.dataset == dataset and (record := four(spec, run, store)):
             left = {name: f"{100 * count / record['images']:.1f}" for name, count in record["left"].items()}
             rows[title(spec)] = left | {"images": str(record["images"]), "library": record["library"]}
-    return pd.DataFrame(rows, index=None if rows else ["clean"]).T.rename_axis("net")
+    rows = rows or {"none yet": dict.fromkeys(("clean", *FOUR), NOT_RUN)}
+    return pd.DataFrame(rows).T.rename_axis("net")
 
 
 def tests(nets: pd.DataFrame) -> list[str]:
