@@ -286,6 +286,17 @@ def test_findings_name_the_fewest_passes_of_each_kind():
     assert said == "The fewest passes an image to 85 %: A, 40 F; of SIM-Adv, T, 72.5 F; of BIM-Adv, B, 192 F."
 
 
+def test_findings_say_each_claim_in_its_own_words():
+    rows = [("C7.3", "a > 0", "1.00", "holds"), ("C7.7", "b > 0", "2.00", "holds")]
+    rows += [("C7.7", "c > 0", "-3.00", "does not hold"), ("C7.9", "d > 0", "not run", "not tested")]
+    table = pd.DataFrame(rows, columns=["claim", "part", "ours", "verdict"])
+    assert beyond_claims.judged_told(table) == [
+        "C7.3 holds: *SIM-Adv without a common reset keeps its robustness in every epoch.* (a: 1.00)",
+        "C7.7 does not hold: *At equal passes SIM-Adv is ahead of its neighbours.* (b: 2.00; c: -3.00)",
+        "Not tested yet: C7.9.",
+    ]
+
+
 def test_inflation_takes_the_clean_error_off_the_papers_numbers():
     rows = [("Original", 98.0, 98.0, 98.84), ("BIM(10,40)", 0.5, 1.5, 0.94)]
     frame = pd.DataFrame(rows, columns=["attack", "true", "predicted", "paper"])
@@ -380,7 +391,7 @@ def test_findings_name_the_nets_whose_gradients_may_be_masked():
     ).reindex(columns=beyond.BAR_COLUMNS)
     row = {"dataset": "mnist", "title": "A", "fgsm": 90.0, "iterated": 80.0, "random": 95.0, "chance": 1.5, "flat": 0.0}
     row |= {"unbounded": 3.0, "from Vanilla": 95.0, "from BIM-Adv": np.nan, "at": [90.0, 80.0], "search": np.nan}
-    table = pd.DataFrame({"dataset": [], "verdict": []})
+    table = pd.DataFrame({"dataset": [], "claim": [], "verdict": []})
     said = beyond_claims.findings(table, bars, pd.DataFrame([row]), "mnist")
     assert "may be too high: A (unbounded is not 0, chance finds more)." in said
     clean = pd.DataFrame([row | {"chance": 0.0, "unbounded": 0.0}])

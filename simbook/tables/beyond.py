@@ -129,7 +129,7 @@ def bars_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
     shown["last epoch"] = [_seen(*row) for row in part[["last", "made", "sd", "seeds"]].itertuples(index=False)]
     shown["lowest since epoch n2"] = [_seen(*row) for row in part[["lowest", "made"]].itertuples(index=False)]
     for name in survival.tests(part)[:-2]:
-        shown[name] = [NOT_RUN if pd.isna(value) else f"{value:.1f}" for value in part[name]]
+        shown[survival.head(name)] = [NOT_RUN if pd.isna(value) else f"{value:.1f}" for value in part[name]]
     return shown.set_index("run")
 
 

@@ -154,6 +154,19 @@ def four_told(nets: pd.DataFrame) -> list[str]:
     return [f"Under AutoAttack, first {nets.images.iloc[0]:.0f} images, seed 0: {'; '.join(parts)}."]
 
 
+def judged_told(table: pd.DataFrame) -> list[str]:
+    """Return each claim of a data set with its verdict and the margins that it rests on; the untested ones last."""
+    told, untested = [], []
+    for claim, parts in table.groupby("claim", sort=False):
+        verdict = judging.together(parts.verdict)
+        if verdict == judging.UNTESTED:
+            untested.append(claim)
+            continue
+        margins = "; ".join(f"{part.part.removesuffix(' > 0')}: {part.ours}" for part in parts.itertuples())
+        told.append(f"{claim} {verdict}: *{judging.CLAIMS[claim][0]}* ({margins})")
+    return [*told, f"Not tested yet: {', '.join(untested)}."] if untested else told
+
+
 def within(row) -> str:
     """Return the spread of a row of :func:`simbook.tables.beyond.bars`: over its seeds, or that of the test slice."""
     if row.seeds > 1:
@@ -173,10 +186,7 @@ def findings(table: pd.DataFrame, bars: pd.DataFrame, nets: pd.DataFrame, datase
         said.append(f"{text}in its worst epoch after the first n2, and took {row.F:g} F an image.")
     said += free_told(rows)
     said += fewest_told(rows)
-    tested = table[table.dataset.eq(dataset) & table.verdict.ne(judging.UNTESTED)]
-    for verdict, part in tested.groupby("verdict", sort=False):
-        each = [f"{p.claim}, {p.part.removesuffix(' > 0')} = {p.ours}" for p in part.itertuples()]
-        said.append(f"{verdict.capitalize()}: {'; '.join(each)}.")
+    said += judged_told(table[table.dataset.eq(dataset)])
     said += four_told(nets[nets.dataset.eq(dataset)])
     signs = survival.ticks(nets, dataset)
     masked = {name: ", ".join(row.index[row.str.startswith("yes")]) for name, row in signs.iterrows()}

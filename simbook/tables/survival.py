@@ -62,7 +62,7 @@ def survivors_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
     shown = pd.DataFrame({"net": part.title})
     names = tests(part)
     for name in names:
-        shown[name] = [NOT_RUN if pd.isna(value) else f"{value:.1f}" for value in part[name]]
+        shown[head(name)] = [NOT_RUN if pd.isna(value) else f"{value:.1f}" for value in part[name]]
     worst = part[names].min(axis=1)
     shown["worst, 95 %"] = [
         NOT_RUN if pd.isna(value) else "{:.1f} to {:.1f}".format(*interval(value, n))
@@ -86,6 +86,11 @@ def tests(nets: pd.DataFrame) -> list[str]:
     """Return the columns of :func:`survivors` that are accuracies under a test that is asked for on these data."""
     asked = {of.attack for dataset in nets.dataset.unique() for of in chapters.standard(dataset)}
     return [*[name for name in JUDGES if name != "AutoAttack" or name in asked], "from Vanilla", "from BIM-Adv"]
+
+
+def head(attack: str) -> str:
+    """Return the head of a column, with a place where a narrow page may break it."""
+    return attack.replace("(", " (")
 
 
 def interval(percents: float, images: int) -> tuple[float, float]:
