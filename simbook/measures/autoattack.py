@@ -18,7 +18,6 @@ from simbook import workers
 from simbook.measures.base import Measure
 from simbook.measures.four import FOUR
 
-NEEDED = "it needs the environment .venv-bench; make peers sets it up"
 BATCH = 250  # images that the attacks see at a time, as in the authors' own evaluation
 
 
@@ -49,7 +48,7 @@ class AutoAttack(Measure):
 
     def obstacle(self, store: Store) -> str | None:
         """Return that the library's environment is missing, where it is."""
-        return None if workers.PEER_PYTHON.exists() else NEEDED
+        return missing()
 
     def work(self, spec: RunSpec, model: nn.Module, dataset: Dataset) -> dict:
         """Return how many images are right when ``clean`` and still after each attack; ``true`` is after the last.
@@ -61,8 +60,8 @@ class AutoAttack(Measure):
             InputError: the library's environment is not there.
             WorkerError: the library failed.
         """
-        if not workers.PEER_PYTHON.exists():
-            raise InputError(f"AutoAttack: {NEEDED}")
+        if reason := missing():
+            raise InputError(f"AutoAttack: {reason}")
         x, y = dataset.x_test[: self.images], dataset.y_test[: self.images]
         about = {"model": spec.model, "epsilon": spec.epsilon, "steps": self.steps, "queries": self.queries}
         about |= {"device": str(x.device), "threads": torch.get_num_threads()}
@@ -70,6 +69,11 @@ class AutoAttack(Measure):
             path = Path(folder) / "net.pt"
             torch.save({"weights": model.state_dict(), "x": x.cpu(), "y": y.cpu(), "about": json.dumps(about)}, path)
             return counted(path, len(x), label=f"{spec.id} under AutoAttack")
+
+
+def missing() -> str | None:
+    """Return what to do for the library's environment, or None where it is."""
+    return None if workers.PEER_PYTHON.exists() else "it needs the environment .venv-bench; make peers sets it up"
 
 
 def counted(path: Path, images: int, *, label: str) -> dict:
