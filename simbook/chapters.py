@@ -59,6 +59,13 @@ TRAINED_WITH = (1, 5, 30)
 # Chapter 7 in the order of its worth: no reset and few steps to epsilon, no attack pass, resets, neighbours at their
 # own settings, more steps an epoch, Eq. 15 as printed.
 _NEVER = {"reset": "never"}
+OF_THE_PAPER: tuple[tuple[str, dict], ...] = (
+    ("vanilla", {}),
+    ("sim", {}),
+    ("sim", {"reset": "staggered"}),
+    ("free", {}),
+    ("bim", {}),
+)
 BEYOND: tuple[tuple[str, dict], ...] = (
     ("sim", _NEVER | {"n1": 3}),
     ("sim", _NEVER),
@@ -83,6 +90,8 @@ BEYOND: tuple[tuple[str, dict], ...] = (
     ("free-sim", {"n1": 3, "reset": "staggered"}),
     ("sim-k", _NEVER | {"k": 3}),
 )
+# Room for weights is short: on Fashion-MNIST the first of these ship theirs, of the others only what was measured.
+WEIGHTS = {"fmnist": 7}
 BEYOND_DIGITS: tuple[tuple[str, dict], ...] = (
     ("sim", _NEVER),
     ("free-sim", _NEVER | {"n1": 3}),
@@ -227,10 +236,15 @@ def fig7_runs(settings: Settings, dataset: str) -> list[RunSpec]:
 
 def beyond_runs(settings: Settings, dataset: str) -> list[RunSpec]:
     """Return the runs of chapter 7 at the higher rate: what the paper's chapters trained, then what they did not."""
-    asked = (("vanilla", {}), ("sim", {}), ("sim", {"reset": "staggered"}), ("free", {}), ("bim", {}))
     own = BEYOND_DIGITS if dataset == "digits" else BEYOND
     rate = {"lr": RATES[dataset][-1]}
-    return [spec_of(settings, dataset, method, **(choice | rate)) for method, choice in asked + own]
+    return [spec_of(settings, dataset, method, **(choice | rate)) for method, choice in OF_THE_PAPER + own]
+
+
+def without_weights() -> list[RunSpec]:
+    """Return the runs at seed 0 whose weights are too many for the published store."""
+    shipped = {name: len(OF_THE_PAPER) + most for name, most in WEIGHTS.items()}
+    return [spec for name, first in shipped.items() for spec in beyond_runs(Settings(), name)[first:]]
 
 
 def beyond(settings: Settings) -> Asked:

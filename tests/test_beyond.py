@@ -179,7 +179,7 @@ def test_the_fewest_passes_to_a_bar_are_the_first(tmp_path):
     (row, missing) = beyond.bars(found, store=store).itertuples()
     assert sum(passes_per_image(spec)) == 8
     table = beyond.bars(found, store=store).iloc[0]
-    assert (table["to 85"], table["to 90"], row.F) == (24, 40, 48)
+    assert (table["to lower"], table["to upper"], row.F) == (24, 40, 48)
     assert (row.last, row.lowest) == (88.0, 60.0)
     assert math.isnan(missing.last)
     text = beyond.bars_shown(beyond.bars(found, store=store), "mnist")
@@ -208,10 +208,10 @@ def test_seeds_are_one_line_each_setting():
     row = table.iloc[0]
     assert (row["last"], row.seeds, row.lowest) == (93.0, 3, 20.0)
     assert row.sd == pytest.approx(np.std([90, 94, 95], ddof=1))
-    assert (row["to 85"], row.run) == (16, replace(spec, seed=0).id), "8 F an epoch: after 2, 1 and 3 of them"
-    assert row["to 90"] == 24
+    assert (row["to lower"], row.run) == (16, replace(spec, seed=0).id), "8 F an epoch: after 2, 1 and 3 of them"
+    assert row["to upper"] == 24
     slow = beyond.bars([*found, fake(replace(spec, seed=7), [1.0, 2.0, 3.0])], store=store).iloc[0]
-    assert math.isnan(slow["to 85"]), "one of them never got there"
+    assert math.isnan(slow["to lower"]), "one of them never got there"
     assert beyond.bars_shown(table, "mnist").iloc[0]["last epoch"] == f"93.0 ± {row.sd:.1f} (3 seeds)"
     seen = beyond.over_seeds(beyond.curves(found))
     assert seen.robust.tolist() == pytest.approx([145 / 3, 146 / 3, 93.0])
@@ -282,7 +282,8 @@ def test_findings_name_the_fewest_passes_of_each_kind():
         ("T", "sim", 72.5, np.nan),
         ("B", "bim", 192.0, np.nan),
     ]
-    (said,) = beyond_claims.fewest_told(pd.DataFrame(rows, columns=["title", "method", "to 85", "to 90"]))
+    table = pd.DataFrame(rows, columns=["title", "method", *beyond.TO]).assign(dataset="mnist")
+    (said,) = beyond_claims.fewest_told(table)
     assert said == "The fewest passes an image to 85 %: A, 40 F; of SIM-Adv, T, 72.5 F; of BIM-Adv, B, 192 F."
 
 
@@ -308,16 +309,38 @@ def test_inflation_takes_the_clean_error_off_the_papers_numbers():
     assert row.likely == pytest.approx(0.94 - 0.5 * 1.16, abs=0.005)
 
 
-def test_neighbours_are_compared_at_passes_that_both_have_had():
-    def line(method, run, epochs, each, values):
-        return pd.DataFrame(
-            {"method": method, "run": run, "F": [each * (e + 1) for e in range(epochs)], "robust": values}
-        )
+def test_neighbours_are_compared_with_two_sim_adv_at_passes_that_both_have_had():
+    def line(method, run, values, reset="cycle", **others):
+        about = {"method": method, "run": run, "n1": 10, "reset": reset, "projection": "ball"} | others
+        return pd.DataFrame({"F": [8 * (e + 1) for e in range(len(values))], "robust": values}).assign(**about)
 
-    sim = line("sim", "a", 3, 8, [10.0, 50.0, 90.0])
-    cheap = line("rs-fgsm", "b", 2, 8, [40.0, 45.0])
-    assert beyond_claims.ahead(pd.concat([sim, cheap]), ("rs-fgsm",)) == 5.0
-    assert math.isnan(beyond_claims.ahead(sim, ("rs-fgsm",)))
+    cheap = line("rs-fgsm", "b", [40.0, 45.0], None)
+    sim = line("sim", "a", [10.0, 50.0, 90.0])
+    assert beyond_claims.ahead(pd.concat([sim, cheap]), ("rs-fgsm",), n1=10) == 5.0
+    never = line("sim", "c", [10.0, 52.0], "never")
+    assert beyond_claims.ahead(pd.concat([sim, never, cheap]), ("rs-fgsm",), n1=10) == 7.0, "the better of the two"
+    others = line("sim", "d", [99.0, 99.0], n1=3), line("sim", "e", [99.0, 99.0], "random")
+    others += (line("sim", "f", [99.0, 99.0], projection="literal"),)
+    assert beyond_claims.ahead(pd.concat([sim, *others, cheap]), ("rs-fgsm",), n1=10) == 5.0, "chosen beforehand"
+    assert math.isnan(beyond_claims.ahead(sim, ("rs-fgsm",), n1=10))
+
+
+@pytest.mark.parametrize(
+    ("passes", "last", "said"),
+    [([80.0, 40.0], [90, 91], 40.0), ([np.nan] * 2, [50, 51], math.inf), ([np.nan] * 2, [50, np.nan], np.nan)],
+)
+def test_a_bar_that_none_of_the_runs_reached_is_infinitely_far(passes, last, said):
+    rows = pd.DataFrame({beyond.TO[0]: passes, "last": last})
+    assert beyond_claims.fewest(rows) == pytest.approx(said, nan_ok=True)
+    assert math.isnan(beyond_claims.fewest(rows[:0])), "nothing was asked for"
+
+
+def test_each_data_set_has_two_bars_of_its_own():
+    assert set(beyond.BARS) == set(chapters.GREY)
+    spec = run_spec("fmnist", "sim", epochs=3)
+    row = beyond.bars([fake(spec, [59.0, 61.0, 66.0])], store=SimpleNamespace(evaluation=lambda *_: None))
+    shown = beyond.bars_shown(row, "fmnist").iloc[0]
+    assert (shown["F to 60 %"], shown["F to 65 %"]) == ("16", "24")
 
 
 def test_ticks_say_what_was_seen():

@@ -17,7 +17,8 @@ from jupyter_client.manager import start_new_kernel
 
 from simadv.store import PUBLISHED, Store, write_record
 from simbook.chapters import asked, evaluation_runs, evaluations
-from simbook.publish import LIMIT, SHIPPED
+from simbook.measures.survival import Transfer
+from simbook.publish import LIMIT, with_weights
 from simbook.settings import EvaluationSettings as Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -200,10 +201,22 @@ def test_the_published_store_stays_small():
     assert sum(path.stat().st_size for path in PUBLISHED.rglob("*") if path.is_file()) < LIMIT == 20_000_000
 
 
-def test_weights_are_published_for_seed_0_of_small_nets_alone():
+def test_weights_are_published_where_they_are_to_be_and_nowhere_else():
     store = Store(PUBLISHED)
     for run in map(store.get, store.ids()):
-        assert run.measurable == (run.spec.seed == 0 and run.spec.model in SHIPPED), run.spec.id
+        assert run.measurable == with_weights(run.spec), run.spec.id
+
+
+def test_only_other_seeds_wide_nets_and_the_least_of_fashion_mnist_have_no_weights():
+    plan = asked()
+    none = {spec for specs in plan.values() for spec in specs if spec.seed == 0 and not with_weights(spec)}
+    assert {(spec.dataset, spec.model) for spec in none} == {("mnist", "lenet_wide"), ("fmnist", "lenet")}
+    fashion = {spec for spec in none if spec.dataset == "fmnist"}
+    assert len(fashion) == 15
+    elsewhere = {spec for name, specs in plan.items() if name != "07_beyond" for spec in specs}
+    assert not fashion & elsewhere, "chapter 7's alone"
+    sources = {m.source for specs in plan.values() for ms in specs.values() for m in ms if isinstance(m, Transfer)}
+    assert not sources & {spec.id for spec in none}, "examples made for another net need its weights"
 
 
 def test_the_published_store_holds_what_the_chapters_ask_for_and_nothing_else():

@@ -65,6 +65,12 @@ def test_everything_that_is_asked_for_is_copied_with_weights_for_seed_0_of_small
     assert [Store(there).get(spec.id).measurable for spec in (FIRST, SECOND, WIDE)] == [True, False, False]
 
 
+def test_a_run_that_is_to_have_no_weights_is_published_without(kept, capsys, monkeypatch):
+    monkeypatch.setattr(chapters, "without_weights", lambda: [FIRST])
+    shown("publish", FIRST.id, capsys=capsys)
+    assert published(kept) == expected(FIRST, CLEAN, FGSM)
+
+
 def test_publishing_again_copies_what_is_new_alone(kept, capsys):
     (kept.roots[0] / SECOND.id / "evals" / f"{FGSM.id}.json").unlink()
     out = shown("publish", SECOND.id, capsys=capsys)[1]

@@ -13,7 +13,10 @@ from simbook.settings import EvaluationSettings
 from simbook.tables import sim_adv, survival
 from simbook.tables.common import NAMES, NOT_RUN, Found, by_setting, title
 
-BARS = (85.0, 90.0)  # percent under the monitor's BIM
+# Two bars by data set, percent under the monitor's BIM; on Fashion-MNIST as far below the paper's SIM-Adv as on MNIST,
+# to the nearest 5; on the digits low enough to be crossed.
+BARS = {"mnist": (85.0, 90.0), "fmnist": (60.0, 65.0), "digits": (50.0, 60.0)}
+TO = ("to lower", "to upper")  # the columns of the passes to them
 BAR_COLUMNS = [
     "dataset",
     "run",
@@ -29,9 +32,23 @@ BAR_COLUMNS = [
     "sd",
     "seeds",
 ]
-BAR_COLUMNS += ["lowest", "made", "watched", *[f"to {bar:g}" for bar in BARS], *survival.JUDGES]
+BAR_COLUMNS += ["lowest", "made", "watched", *TO, *survival.JUDGES]
 POLICIES = ("cycle", "staggered", "random", "never")
-COLUMNS = ["dataset", "run", "title", "method", "n1", "reset", "lr", "seed", "epoch", "F", "clean", "robust"]
+COLUMNS = [
+    "dataset",
+    "run",
+    "title",
+    "method",
+    "n1",
+    "reset",
+    "projection",
+    "lr",
+    "seed",
+    "epoch",
+    "F",
+    "clean",
+    "robust",
+]
 
 
 def table_rows(settings, *, store: Store | None = None) -> Found:
@@ -78,7 +95,13 @@ def curves(found: Found) -> pd.DataFrame:
         if run is not None and spec.monitor is not None:
             seen = pd.DataFrame(run.history)[["epoch", "clean", "robust"]]
             about = {"dataset": spec.dataset, "run": spec.id, "title": title(spec), "method": spec.method}
-            about |= {"n1": spec.n1, "reset": spec.reset, "lr": spec.lr, "seed": spec.seed}
+            about |= {
+                "n1": spec.n1,
+                "reset": spec.reset,
+                "projection": spec.projection,
+                "lr": spec.lr,
+                "seed": spec.seed,
+            }
             seen = seen.assign(epoch=seen.epoch + 1, **about)
             frames.append(seen.assign(F=seen.epoch * sum(passes_per_image(spec)))[COLUMNS])
     return pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
@@ -86,13 +109,13 @@ def curves(found: Found) -> pd.DataFrame:
 
 def over_seeds(curves: pd.DataFrame) -> pd.DataFrame:
     """Return :func:`curves` with one line a setting, the mean of its seeds, under the name of the first of them."""
-    keys = ["dataset", "title", "method", "n1", "reset", "lr", "epoch", "F"]
+    keys = ["dataset", "title", "method", "n1", "reset", "projection", "lr", "epoch", "F"]
     means = {"run": ("run", "first"), "clean": ("clean", "mean"), "robust": ("robust", "mean")}
     return curves.groupby(keys, sort=False, dropna=False).agg(**means).reset_index()
 
 
 def bars(found: Found, *, store: Store | None = None) -> pd.DataFrame:
-    """Return for each setting the fewest passes (F an image) to each of :data:`BARS`, its last and its worst epoch.
+    """Return for each setting the fewest passes (F an image) to each of its :data:`BARS`, its last and its worst epoch.
 
     ``last`` is the mean over the seeds that were run, ``sd`` their standard deviation; the passes to a bar are means
     too, none where a seed never got there; ``lowest`` is the worst epoch after the first n2 of any seed.
@@ -109,8 +132,8 @@ def bar(group: Found, store: Store | None) -> dict:
     row["F"] = sum(passes_per_image(spec)) * spec.passes_over_data
     lines = [line for _, line in curves(group).groupby("run", sort=False)]
     if lines:
-        for level in BARS:
-            row[f"to {level:g}"] = np.mean([line.F[line.robust >= level].min() for line in lines])
+        for name, level in zip(TO, BARS[spec.dataset], strict=True):
+            row[name] = np.mean([line.F[line.robust >= level].min() for line in lines])
         first = 0 if len(lines[0]) <= (spec.n2 or 0) else spec.n2 or 0
         last = pd.Series([line.robust.iloc[-1] for line in lines])
         row |= {"last": last.mean(), "sd": last.std(), "seeds": len(lines), "watched": spec.monitor_images}
@@ -122,10 +145,8 @@ def bars_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return :func:`bars` of a data set as text to read."""
     part = table[table.dataset == dataset]
     shown = pd.DataFrame({"run": part.title, "F in all": part.F.map("{:g}".format)})
-    for bar in BARS:
-        shown[f"F to {bar:g} %"] = [
-            _when(*row) for row in part[[f"to {bar:g}", "watched", "made"]].itertuples(index=False)
-        ]
+    for name, level in zip(TO, BARS[dataset], strict=True):
+        shown[f"F to {level:g} %"] = [_when(*row) for row in part[[name, "watched", "made"]].itertuples(index=False)]
     shown["last epoch"] = [_seen(*row) for row in part[["last", "made", "sd", "seeds"]].itertuples(index=False)]
     shown["lowest since epoch n2"] = [_seen(*row) for row in part[["lowest", "made"]].itertuples(index=False)]
     for name in survival.tests(part)[:-2]:
