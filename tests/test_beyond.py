@@ -171,19 +171,27 @@ def fake(spec, robust, **cost):
     return spec, SimpleNamespace(spec=spec, history=history, cost=cost)
 
 
-def test_the_fewest_passes_to_a_bar_are_the_first(tmp_path):
+def nothing_measured():
+    return SimpleNamespace(evaluation=lambda *_: None)
+
+
+def test_the_fewest_passes_to_a_bar_are_the_first():
     spec = run_spec("mnist", "sim", n2=2, epochs=6)
     line = [10.0, 84.9, 85.0, 60.0, 95.0, 88.0]
     found = [fake(spec, line), (run_spec("mnist", "mep"), None)]
-    store = SimpleNamespace(evaluation=lambda run, measure: None)
-    (row, missing) = beyond.bars(found, store=store).itertuples()
+    (row, missing) = beyond.bars(found, store=nothing_measured()).itertuples()
     assert sum(passes_per_image(spec)) == 8
-    table = beyond.bars(found, store=store).iloc[0]
-    assert (table["to lower"], table["to upper"], row.F) == (24, 40, 48)
-    assert (row.last, row.lowest) == (88.0, 60.0)
-    assert math.isnan(missing.last)
-    text = beyond.bars_shown(beyond.bars(found, store=store), "mnist")
-    assert text.iloc[0].tolist()[:4] == ["48", "24", "40", "88.0"]
+    table = beyond.bars(found, store=nothing_measured())
+    assert table[list(beyond.TO)].iloc[0].tolist() == [24, 40]
+    assert row.F == 48
+    late = line[1:]
+    assert (row.end, row.sd) == pytest.approx((np.mean(late), np.std(late, ddof=1))), "of the last five epochs"
+    assert row.half == pytest.approx(1.96 * row.sd)
+    assert (row.swing, row.lowest, row.drop) == pytest.approx((35.0, 60.0, row.end - 60.0))
+    assert row.clean == 99.0
+    assert math.isnan(missing.end)
+    text = beyond.bars_shown(table, "mnist")
+    assert text.iloc[0].tolist()[:6] == ["48", "24", "40", "99.0", f"82.6 ± {row.sd:.1f}", "60.0"]
     assert set(text.iloc[1].tolist()[1:]) == {"not run"}
     curves = beyond.curves(found)
     assert curves.F.tolist() == [8, 16, 24, 32, 40, 48]
@@ -191,37 +199,38 @@ def test_the_fewest_passes_to_a_bar_are_the_first(tmp_path):
 
 def test_a_bar_that_is_never_reached_is_said():
     found = [fake(run_spec("mnist", "sim", epochs=3), [1.0, 2.0, 3.0])]
-    store = SimpleNamespace(evaluation=lambda run, measure: None)
-    assert beyond.bars_shown(beyond.bars(found, store=store), "mnist").iloc[0].tolist()[1:3] == ["never", "never"]
+    table = beyond.bars(found, store=nothing_measured())
+    assert beyond.bars_shown(table, "mnist").iloc[0].tolist()[1:3] == ["not reached"] * 2
 
 
 def test_seeds_are_one_line_each_setting():
     """Means of what ends and what it took, the worst epoch of all."""
     spec = run_spec("mnist", "sim", n2=1, epochs=3)
-    lines = {0: [50.0, 86.0, 90.0], 1: [85.0, 20.0, 94.0], 2: [10.0, 40.0, 95.0]}
+    lines = {0: [50.0, 86.0, 92.0], 1: [85.0, 20.0, 96.0], 2: [10.0, 40.0, 100.0]}
     found = [fake(replace(spec, seed=seed), line) for seed, line in lines.items()]
     found += [(run_spec("mnist", "mep"), None), (replace(spec, seed=5), None)]
-    store = SimpleNamespace(evaluation=lambda run, measure: None)
-    table = beyond.bars(found, store=store)
+    table = beyond.bars(found, store=nothing_measured())
     assert [spec.seed for spec, _ in leading(found)] == [0, 0]
     assert len(table) == 2
-    row = table.iloc[0]
-    assert (row["last"], row.seeds, row.lowest) == (93.0, 3, 20.0)
-    assert row.sd == pytest.approx(np.std([90, 94, 95], ddof=1))
+    row, ends = table.iloc[0], [76.0, 67.0, 50.0]
+    assert (row.end, row.seeds, row.lowest) == pytest.approx((np.mean(ends), 3, 20.0))
+    sd = np.std(ends, ddof=1)
+    assert (row.sd, row.half) == pytest.approx((sd, 4.30265 * sd / math.sqrt(3)), abs=1e-3)
+    assert row["drop"] == pytest.approx(np.mean([76.0 - 86.0, 67.0 - 20.0, 50.0 - 40.0])), "each seed below its own end"
     assert (row["to lower"], row.run) == (16, replace(spec, seed=0).id), "8 F an epoch: after 2, 1 and 3 of them"
     assert row["to upper"] == 24
-    slow = beyond.bars([*found, fake(replace(spec, seed=7), [1.0, 2.0, 3.0])], store=store).iloc[0]
+    slow = beyond.bars([*found, fake(replace(spec, seed=7), [1.0, 2.0, 3.0])], store=nothing_measured()).iloc[0]
     assert math.isnan(slow["to lower"]), "one of them never got there"
-    assert beyond.bars_shown(table, "mnist").iloc[0]["last epoch"] == f"93.0 ± {row.sd:.1f} (3 seeds)"
+    assert beyond.bars_shown(table, "mnist").iloc[0]["last 5 epochs"] == f"{row.end:.1f} ± {row.sd:.1f} (3 seeds)"
     seen = beyond.over_seeds(beyond.curves(found))
-    assert seen.robust.tolist() == pytest.approx([145 / 3, 146 / 3, 93.0])
+    assert seen.robust.tolist() == pytest.approx([145 / 3, 146 / 3, 96.0])
     assert set(seen.run) == {replace(spec, seed=0).id}
     line = beyond.policies(found, "mnist")["cycle"]
-    assert (line.low.tolist(), line.high.tolist()) == ([10.0, 20.0, 90.0], [85.0, 86.0, 95.0])
+    assert (line.low.tolist(), line.high.tolist()) == ([10.0, 20.0, 92.0], [85.0, 86.0, 100.0])
     shown = beyond.policies_shown({"cycle": line}, 1).loc["cycle"]
-    assert (shown.seeds, shown["last epoch"]) == ("3", "93.0 (90.0 to 95.0)")
+    assert (shown.seeds, shown["last 5 epochs"]) == ("3", f"{row.end:.1f} (10.0 to 100.0)")
     assert shown["lowest since cycle 1"] == "20.0 after epoch 2"
-    assert beyond.literal(found).iloc[0].robust == "93.0"
+    assert beyond.literal(found).iloc[0].robust == f"{row.end:.1f}"
     assert beyond_claims.within(row) == f"± {row.sd:.1f} over 3 seeds"
 
 
@@ -240,14 +249,15 @@ def test_what_each_of_the_four_leaves_is_shown_where_it_was_run():
 def test_free_sim_is_what_takes_no_attack_pass():
     """A fresh gradient every second epoch costs more than twice Vanilla's passes, so C7.5 does not count it."""
     found = [fake(run_spec("mnist", "vanilla", epochs=4), [1.0] * 4)]
-    for choice, last in (({}, 60.0), ({"fresh": 2}, 90.0)):
+    for choice, line in (({}, [60.0] * 4), ({"fresh": 2}, [10.0, 90.0] * 2)):
         spec = run_spec("mnist", "free-sim", n2=2, reset="never", epochs=4, **choice)
-        found.append(fake(spec, [last] * 4))
-    rows = beyond.bars(found, store=SimpleNamespace(evaluation=lambda run, measure: None))
-    assert beyond_claims.without_attacks(rows)["last"].tolist() == [60.0]
+        found.append(fake(spec, line))
+    rows = beyond.bars(found, store=nothing_measured())
+    assert beyond_claims.without_attacks(rows)["end"].tolist() == [60.0]
     plain, fresh = beyond_claims.free_told(rows)
-    assert plain.startswith("Without an attack pass: free-SIM(10,2) never ends at 60.0 % (")
-    assert "fresh 2 ends at 90.0 %" in fresh
+    assert plain.startswith("Without an attack pass: free-SIM(10), no reset ends at 60.0 % (± 0.0 in one seed; clean")
+    assert "fresh every 2 ends at 50.0 %" in fresh
+    assert fresh.endswith("its last 5 epochs are 80 points apart."), "it is not the last epoch that counts"
 
 
 def survivor(title, bim, **tests):
@@ -257,11 +267,15 @@ def survivor(title, bim, **tests):
 def test_survival_holds_only_when_every_test_was_taken():
     tests = {"Madry(20,50)x10": 89.0, "CW(20,50)": 89.0, "from Vanilla": 97.0, "from BIM-Adv": 96.0}
     nets = [survivor("A", 91.0, AutoAttack=88.0, **tests), survivor("B, literal", 90.0, AutoAttack=1.0, **tests)]
-    assert beyond_claims.survives(pd.DataFrame(nets)) == beyond_claims.SURVIVES - 3.0
+
+    def said():
+        return beyond_claims.survives(pd.DataFrame(nets))
+
+    assert said() == ("C7.8", "4 - what AutoAttack takes from A, the most > 0", 1.0, None, "holds")
     nets.append(survivor("C", 90.0, AutoAttack=np.nan, **tests))
-    assert math.isnan(beyond_claims.survives(pd.DataFrame(nets))), "C may still fall"
+    assert said()[-1] == "not tested", "C may still fall"
     nets.append(survivor("D", 90.0, AutoAttack=80.0, **tests))
-    assert beyond_claims.survives(pd.DataFrame(nets)) == beyond_claims.SURVIVES - 10.0
+    assert said() == ("C7.8", "4 - what AutoAttack takes from D, the most > 0", -6.0, None, "does not hold")
 
 
 def test_findings_rank_what_withstands_autoattack():
@@ -309,30 +323,61 @@ def test_inflation_takes_the_clean_error_off_the_papers_numbers():
     assert row.likely == pytest.approx(0.94 - 0.5 * 1.16, abs=0.005)
 
 
-def test_neighbours_are_compared_with_two_sim_adv_at_passes_that_both_have_had():
-    def line(method, run, values, reset="cycle", **others):
-        about = {"method": method, "run": run, "n1": 10, "reset": reset, "projection": "ball"} | others
-        return pd.DataFrame({"F": [8 * (e + 1) for e in range(len(values))], "robust": values}).assign(**about)
+def line(run, values, *, reset="never", n2=2):
+    about = {"run": run, "reset": reset, "n2": n2, "epoch": range(1, len(values) + 1)}
+    return pd.DataFrame({"F": [8 * (e + 1) for e in range(len(values))], "robust": values}).assign(**about)
 
-    cheap = line("rs-fgsm", "b", [40.0, 45.0], None)
-    sim = line("sim", "a", [10.0, 50.0, 90.0])
-    assert beyond_claims.ahead(pd.concat([sim, cheap]), ("rs-fgsm",), n1=10) == 5.0
-    never = line("sim", "c", [10.0, 52.0], "never")
-    assert beyond_claims.ahead(pd.concat([sim, never, cheap]), ("rs-fgsm",), n1=10) == 7.0, "the better of the two"
-    others = line("sim", "d", [99.0, 99.0], n1=3), line("sim", "e", [99.0, 99.0], "random")
-    others += (line("sim", "f", [99.0, 99.0], projection="literal"),)
-    assert beyond_claims.ahead(pd.concat([sim, *others, cheap]), ("rs-fgsm",), n1=10) == 5.0, "chosen beforehand"
-    assert math.isnan(beyond_claims.ahead(sim, ("rs-fgsm",), n1=10))
+
+def test_a_sim_adv_stands_where_its_last_epochs_are_and_a_cycle_at_its_end():
+    never = line("a", [10.0, 50.0, 90.0])
+    assert beyond_claims.at_passes(never, 16) == 30.0
+    assert beyond_claims.at_passes(never, 24) == 50.0
+    cycle = line("b", [60.0, 80.0, 0.0], reset="cycle")
+    assert beyond_claims.at_passes(cycle, 24) == 70.0, "its third epoch is in the middle of a cycle"
+    assert beyond_claims.at_passes(pd.concat([never, cycle]), 24) == 70.0, "the better of the two"
+    assert math.isnan(beyond_claims.at_passes(never, 7))
+    assert math.isnan(beyond_claims.at_passes(cycle, 8)), "no whole cycle yet"
+
+
+def test_neighbours_are_compared_at_passes_that_both_have_had():
+    seen = pd.concat([line("a", [40.0, 60.0]), line("other", [99.0, 99.0])])
+    own = pd.DataFrame({"run": ["a"], "end": [60.0], "half": [3.0]})
+    others = pd.DataFrame(
+        {"run": ["b", "c"], "F": [16, 8], "end": [45.0, 30.0], "half": [4.0, 1.0], "title": ["B", "C"]}
+    )
+    assert beyond_claims.ahead(seen, own, others) == (5.0, 5.0, "B")
+    missing = pd.concat([others, pd.DataFrame({"run": ["d"], "end": [np.nan], "title": ["D"]})])
+    assert math.isnan(beyond_claims.ahead(seen, own, missing)[0]), "D may be better still"
+    behind = missing.assign(end=missing.end + 20)
+    assert beyond_claims.ahead(seen, own, behind)[0] == -15.0, "whatever D does"
+
+
+def test_nothing_is_settled_while_a_missing_run_may_turn_it():
+    made, missing = pd.DataFrame({"end": [1.0]}), pd.DataFrame({"end": [1.0, np.nan]})
+    assert beyond_claims.settled(2.0, up=missing, down=made) == 2.0
+    assert math.isnan(beyond_claims.settled(-2.0, up=missing, down=made))
+    assert beyond_claims.settled(-2.0, up=made, down=missing) == -2.0
+    assert math.isnan(beyond_claims.settled(2.0, up=made, down=missing))
 
 
 @pytest.mark.parametrize(
-    ("passes", "last", "said"),
+    ("passes", "end", "said"),
     [([80.0, 40.0], [90, 91], 40.0), ([np.nan] * 2, [50, 51], math.inf), ([np.nan] * 2, [50, np.nan], np.nan)],
 )
-def test_a_bar_that_none_of_the_runs_reached_is_infinitely_far(passes, last, said):
-    rows = pd.DataFrame({beyond.TO[0]: passes, "last": last})
-    assert beyond_claims.fewest(rows) == pytest.approx(said, nan_ok=True)
-    assert math.isnan(beyond_claims.fewest(rows[:0])), "nothing was asked for"
+def test_a_bar_that_none_of_the_runs_reached_is_infinitely_far(passes, end, said):
+    rows = pd.DataFrame({"to lower": passes, "end": end})
+    assert beyond_claims.fewest(rows, "to lower") == pytest.approx(said, nan_ok=True)
+    assert math.isnan(beyond_claims.fewest(rows[:0], "to lower")), "nothing was asked for"
+
+
+def test_more_steps_are_compared_with_the_best_single_step_at_any_n1():
+    rows = [("sim", "never", 10.0, 150.0), ("sim", "never", 3.0, 90.0), ("sim-k", "never", 10.0, 110.0)]
+    table = pd.DataFrame(rows, columns=["method", "reset", "n1", "to lower"]).reindex(columns=beyond.BAR_COLUMNS)
+    table = table.assign(dataset="mnist", projection="ball", end=90.0, half=1.0)
+    table["to upper"] = [300.0, 200.0, 160.0]
+    parts = {part[1]: part[2] for part in beyond_claims.of_passes(table, "mnist") if part[0] == "C7.6"}
+    assert list(parts.values()) == [-20.0, 40.0]
+    assert next(iter(parts)) == "the fewest F to 85 %, no reset: k = 1 - more > 0"
 
 
 def test_each_data_set_has_two_bars_of_its_own():
@@ -343,25 +388,28 @@ def test_each_data_set_has_two_bars_of_its_own():
     assert (shown["F to 60 %"], shown["F to 65 %"]) == ("16", "24")
 
 
+SIGNS = {"fgsm": 90.0, "iterated": 80.0, "random": 95.0, "chance": 0.0, "flat": 0.0, "unbounded": 0.0, "search": 1.0}
+SIGNS |= {"from Vanilla": 95.0, "from BIM-Adv": np.nan, "at": [90.0, 80.0, 10.0], "BIM(10,40)": 80.0}
+SIGNS |= {"dataset": "mnist", "title": "A", chapters.STRONGER: 81.0}
+
+
 def test_ticks_say_what_was_seen():
-    row = {"dataset": "mnist", "title": "A", "fgsm": 90.0, "iterated": 80.0, "random": 95.0, "chance": 0.0, "flat": 0.0}
-    row |= {"unbounded": 0.0, "from Vanilla": 95.0, "from BIM-Adv": np.nan, "at": [90.0, 80.0, 10.0], "search": 1.0}
-    good = survival.ticks(pd.DataFrame([row]), "mnist")
+    good = survival.ticks(pd.DataFrame([SIGNS]), "mnist")
     assert set(good.loc["A"]) == {"no"}
-    bad = row | {
-        "fgsm": 70.0,
-        "chance": 1.0,
-        "flat": 2.0,
-        "unbounded": 3.0,
-        "from Vanilla": 50.0,
-        "at": [10.0, 20.0],
-        "search": 1.2,
-    }
-    shown = survival.ticks(pd.DataFrame([bad]), "mnist").loc["A"]
+    bad = {"fgsm": 70.0, "chance": 1.1, "flat": 2.0, "unbounded": 3.0, "from Vanilla": 50.0, "at": [10.0, 20.0]}
+    bad |= {"search": 1.2, chapters.STRONGER: 81.2}
+    shown = survival.ticks(pd.DataFrame([SIGNS | bad]), "mnist").loc["A"]
     assert all(text.startswith("yes: ") for text in shown)
-    assert shown["one step beats many"] == "yes: 70.0 < 80.0"
-    untested = survival.ticks(pd.DataFrame([row | {"search": np.nan}]), "mnist").loc["A"]
-    assert untested["Square finds more"] == "not run"
+    assert shown["one step beats many"] == "yes: 10.0 %"
+    assert shown["ten starts find less"] == "yes: 1.2 %"
+    unknown = survival.ticks(pd.DataFrame([SIGNS | {"search": np.nan, "from Vanilla": np.nan}]), "mnist").loc["A"]
+    assert unknown["Square finds more"] == unknown["another net beats its own"] == "not run"
+
+
+def test_what_chance_or_a_broken_net_shows_is_no_sign():
+    within = SIGNS | {"fgsm": 79.0, "chance": 1.0, "flat": 0.9, "unbounded": 0.1, "at": [79.0, 80.0, 10.0]}
+    assert set(survival.ticks(pd.DataFrame([within]), "mnist").loc["A"]) == {"no"}
+    assert survival.ticks(pd.DataFrame([SIGNS | {"iterated": 4.0, "unbounded": 50.0}]), "mnist").empty
 
 
 def test_what_was_not_run_is_not_tested():
@@ -409,13 +457,39 @@ def test_figures_draw_with_and_without_runs():
 
 
 def test_findings_name_the_nets_whose_gradients_may_be_masked():
-    bars = pd.DataFrame(
-        [{"dataset": "mnist", "title": "A", "method": "mep", "projection": "ball", "last": 9.0}]
-    ).reindex(columns=beyond.BAR_COLUMNS)
-    row = {"dataset": "mnist", "title": "A", "fgsm": 90.0, "iterated": 80.0, "random": 95.0, "chance": 1.5, "flat": 0.0}
-    row |= {"unbounded": 3.0, "from Vanilla": 95.0, "from BIM-Adv": np.nan, "at": [90.0, 80.0], "search": np.nan}
+    rows = {"dataset": "mnist", "title": "A", "method": "sim", "projection": "ball", "end": 9.0, "clean": 90.0}
+    bars = pd.DataFrame([rows | {"seeds": 1}]).reindex(columns=beyond.BAR_COLUMNS)
     table = pd.DataFrame({"dataset": [], "claim": [], "verdict": []})
-    said = beyond_claims.findings(table, bars, pd.DataFrame([row]), "mnist")
-    assert "may be too high: A (unbounded is not 0, chance finds more)." in said
-    clean = pd.DataFrame([row | {"chance": 0.0, "unbounded": 0.0}])
-    assert "masked" not in beyond_claims.findings(table, bars, clean, "mnist")
+    masked = pd.DataFrame([SIGNS | {"chance": 1.5, "unbounded": 3.0}])
+    said = beyond_claims.findings(table, bars, masked, "mnist")
+    assert "may be too high: A (unbounded is not 0, 3.0 %, chance finds more, 1.5 %)." in said
+    assert "in its worst epoch since n2, and shows signs of masked gradients (unbounded" in said
+    assert "masked" not in beyond_claims.findings(table, bars, pd.DataFrame([SIGNS]), "mnist")
+    broken = beyond_claims.findings(table, bars.assign(clean=44.0), pd.DataFrame([SIGNS]), "mnist")
+    assert "Broke down in training at this rate, so no rival here: A (clean 44.0 %)." in broken
+
+
+def test_findings_say_how_far_the_papers_method_is_from_iterated_training():
+    nets = pd.DataFrame(
+        [
+            survivor("S", 89.1, AutoAttack=81.7, images=1000),
+            survivor("B", 91.2, AutoAttack=85.9, images=1000) | {"method": "bim"},
+        ]
+    )
+    assert beyond_claims.gap_told(nets) == [
+        "On the same images S less B is -2.1 points under BIM(10,40) and -4.2 points under AutoAttack."
+    ]
+    assert beyond_claims.gap_told(nets.assign(AutoAttack=[80.0, np.nan])) == []
+
+
+def test_names_tell_what_a_run_does():
+    def name(method, **choice):
+        return title(run_spec("mnist", method, **choice))
+
+    assert name("sim") == "SIM(10,20)-Adv"
+    assert name("sim", reset="never", n1=3) == "SIM(3)-Adv, no reset"
+    assert name("sim", reset="staggered") == "SIM(10,20)-Adv staggered"
+    assert name("sim-k", reset="never", k=2) == "SIM(10)-Adv, k = 2, no reset"
+    assert name("free-sim", reset="never", n1=3, momentum=0.3) == "free-SIM(3), no reset, momentum 0.3"
+    assert name("free-sim", reset="never", n1=3, fresh=5) == "free-SIM(3), no reset, fresh every 5"
+    assert name("atta") == "ATTA-1(30)"

@@ -358,17 +358,17 @@ def test_all_claims_of_training_where_every_run_is_there():
     frame = tables.accuracies(found + tables.neighbours(settings, found, store=shelf), store=shelf)
     table = claims.of_training(frame, "mnist")
     assert list(table.verdict) == ["holds"] * 3
-    assert [text.split()[0] for text in table.ours] == ["90.99", "2.72", "1.91"]
-    assert list(table.paper) == ["90.99", "2.72", "2.51"]
+    assert [text.split()[0] for text in table.ours] == ["80.99", "2.72", "1.91"]
+    assert list(table.paper) == ["80.99", "2.72", "2.51"]
     pair = tables.over_perturbed(settings, found)
     pair_frame = tables.accuracies(pair, store=shelf)
     over = claims.of_over_perturbation(pair_frame, "mnist")
     assert [text.split()[0] for text in over.ours] == ["2.55", "4.00"]
     assert list(over.verdict) == ["holds", "holds"]
-    # 0.6 points on 10,000 images: the intervals overlap
+    # 0.6 points on 10,000 images may be chance
     fig7 = claims.of_fig7(frame, "mnist")
     assert [text.split()[0] for text in fig7.ours] == ["0.60", "0.60"]
-    assert list(fig7.verdict) == ["holds in direction"] * 2
+    assert list(fig7.verdict) == ["undecided"] * 2
     sentence = told.of_pairs(pair_frame, "mnist", without="over-perturbation").splitlines()[2]
     assert "Under BIM(10,40), SIM(10,20)-Adv has 92.55 %" in sentence
     assert sentence.endswith("90.00 %; the 95 % intervals are apart.")
@@ -376,7 +376,7 @@ def test_all_claims_of_training_where_every_run_is_there():
     assert "not run" not in tables.shown(frame).to_string()
 
 
-def test_two_methods_are_compared_at_the_rates_that_both_have():
+def test_two_methods_are_compared_at_one_rate_that_both_have():
     shelf, found = full_shelf(
         lambda spec, attack: 9_500 if spec.lr == 1e-3 else 9_000 if spec.method == "sim" else 9_100
     )
@@ -384,7 +384,7 @@ def test_two_methods_are_compared_at_the_rates_that_both_have():
     # BIM-Adv was run at 1e-4 alone: there SIM-Adv is 1 point behind, at 1e-3 it has no one to compare with
     others = [(spec, None if (spec.method, spec.lr) == ("bim", 1e-3) else run) for spec, run in others]
     table = claims.of_training(tables.accuracies(found + others, store=shelf), "mnist")
-    assert [text.split()[0] for text in table.ours[:2]] == ["0.00", "3.00"]
+    assert [text.split()[0] for text in table.ours[:2]] == ["-10.00", "3.00"]
 
 
 def test_the_paper_s_number_is_of_over_perturbation():
@@ -392,7 +392,7 @@ def test_the_paper_s_number_is_of_over_perturbation():
     frame = tables.accuracies(found, store=Shelf())
     sims = frame[(frame.method == "sim") & (frame.attack == "BIM(10,40)") & (frame.reset == "cycle")]
     assert sims.set_index(["n2", "lr"]).paper.to_dict() == pytest.approx(
-        {(10, 1e-4): np.nan, (20, 1e-4): 92.55, (20, 1e-3): 92.55}, nan_ok=True
+        {(10, 1e-4): np.nan, (20, 1e-4): 92.55, (20, 1e-3): 89.93}, nan_ok=True
     )
 
 
@@ -405,7 +405,8 @@ def test_claims_that_fail():
     assert claims.of_training(frame, "mnist").verdict.iloc[0] == "does not hold"
     pair_frame = tables.accuracies(tables.over_perturbed(Settings(dataset="mnist"), found), store=shelf)
     assert set(claims.of_over_perturbation(pair_frame, "mnist").verdict) == {"does not hold"}
-    assert set(claims.of_fig7(frame, "mnist").verdict) == {"does not hold"}
+    swept = frame.assign(true=frame.true.mask(frame.method.eq("madry"), 90.0 + frame.n1.fillna(0) / 10))
+    assert set(claims.of_fig7(swept, "mnist").verdict) == {"does not hold"}
 
 
 def test_nothing_was_run():
@@ -495,7 +496,9 @@ def test_falls_and_forgetting():
     assert set(table.clean) == {0}
     judged = claims.of_forgetting(table, "mnist")
     assert list(judged.ours) == ["-6.00", "-69.00"]
-    assert set(judged.verdict) == {"does not hold"}
+    assert list(judged.verdict) == ["undecided", "does not hold"], "what may happen was not seen; what may not was"
+    seen = claims.of_forgetting(table.assign(robust=table.robust + 7), "mnist")
+    assert list(seen.verdict) == ["holds", "does not hold"]
     assert "robust accuracy by 79.0" in told.of_forgetting(table, "mnist")
     assert len(tables.falls_shown(table)) == 2
 

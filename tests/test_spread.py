@@ -61,8 +61,29 @@ def test_table_3_has_means_where_there_are_seeds_and_the_test_set_s_interval_whe
     one = table.loc[("Vanilla", "ours, rate 1e-4")]
     assert plain(one["Original"]) == f"98.00 [{100 * interval.low:.2f}, {100 * interval.high:.2f}]"
     assert table.loc[("Vanilla", "paper"), "BIM(10,40)"] == "0.94"
-    assert set(table.loc[("ATDA", "ours")]) == {"not run"}
+    assert set(table.loc[("ATDA", "ours, rate 1e-3")]) == {"not run"}
+    assert set(table.loc[("Madry(10,30)-Adv", "ours")]) == {"not run"}
     assert set(table.loc[("Vanilla", "ours, rate 1e-3")]) == {"not run"}
+
+
+def test_the_paper_s_rows_are_of_the_rates_that_it_tells_apart(shelf):
+    shelf.put(SIM, clean=99.0, bim=90.0)
+    table = evaluation.table3(shelf.frame, "mnist")
+    assert [source for name, source in table.index if name == "SIM(10,20)-Adv"] == [
+        "paper, rate 1e-4",
+        "ours, rate 1e-4",
+        "paper, rate 1e-3",
+        "ours, rate 1e-3",
+    ]
+    assert table.loc[("SIM(10,20)-Adv", "paper, rate 1e-3")].tolist() == ["-", "93.87", "89.93", "90.11"]
+    assert table.loc[("SIM(10,20)-Adv", "paper, rate 1e-4")].tolist() == ["99.00", "96.57", "92.55", "92.89"]
+    assert table.loc[("ATDA", "paper, rate 1e-4")].tolist() == ["-", "98.03", "-", "-"]
+    assert [evaluation.rate_of_table3(name) for name in ("mnist", "fmnist", "cifar10", "digits")] == [
+        1e-4,
+        1e-4,
+        None,
+        None,
+    ]
 
 
 def test_fewer_seeds_under_one_attack_are_told(shelf):
@@ -98,16 +119,34 @@ def rows(**by_seed):
     return frame.assign(images=400)
 
 
+STUDENT = {2: 12.7062, 3: 4.30265}  # what a mean of so many is off by, in standard errors, 95 % of the time
+
+
 def test_a_difference_is_of_the_seeds_that_both_have():
-    value, text = spread.difference(rows(s0=90, s1=92, s2=50), rows(s0=80, s1=84), plus=1.0)
-    assert (value, plain(text)) == (10.0, f"10.00 ± {np.std([11, 9], ddof=1):.2f} (2 seeds)")
-    value, text = spread.difference(rows(s0=90, s1=92), rows(s0=80))
-    reach = 1.959964 * math.sqrt((90 * 10 + 80 * 20) / 400)
-    assert (value, plain(text)) == (10.0, f"10.00 [{10 - reach:.2f}, {10 + reach:.2f}]")
-    for other in (rows(s1=80), rows(s0=math.nan)):
-        value, text = spread.difference(rows(s0=90), other)
-        assert math.isnan(value)
-        assert text == "not run"
+    margin = spread.difference(rows(s0=90, s1=92, s2=50), rows(s0=80, s1=84), plus=1.0)
+    half = STUDENT[2] * np.std([11, 9], ddof=1) / math.sqrt(2)
+    assert (margin.value, margin.half) == (10.0, pytest.approx(half, abs=1e-3))
+    assert plain(margin.text) == f"10.00 [{10 - half:.2f}, {10 + half:.2f}] (2 seeds)"
+    assert (-margin).value == -10.0
+    assert (-margin).half == margin.half
+
+
+def test_without_common_seeds_a_difference_is_of_the_means():
+    share = 1.959964 * math.sqrt(80 * 20 / 400)
+    margin = spread.difference(rows(s0=90, s1=92, s2=94), rows(s0=80))
+    half = math.hypot(STUDENT[3] * 2 / math.sqrt(3), share)
+    assert (margin.value, margin.half) == (12.0, pytest.approx(half, abs=1e-3))
+    assert plain(margin.text).endswith("(3 and 1 seeds)")
+    margin = spread.difference(rows(s0=90), rows(s1=80))
+    half = math.hypot(1.959964 * math.sqrt(90 * 10 / 400), share)
+    assert (margin.value, margin.half) == (10.0, pytest.approx(half, abs=1e-5))
+    assert plain(margin.text) == f"10.00 [{10 - half:.2f}, {10 + half:.2f}]"
+    halved = spread.difference(rows(s0=90), rows(s0=80), parts=(0.5, 1))
+    assert halved.value == -35.0
+    assert halved.half == pytest.approx(math.hypot(0.5 * 1.959964 * 1.5, share), abs=1e-5), "half of its deviation"
+    missing = spread.difference(rows(s0=90), rows(s0=math.nan))
+    assert math.isnan(missing.value)
+    assert missing.text == "not run"
 
 
 def test_the_stronger_attack_stands_beside_the_weaker_on_the_same_images(shelf):

@@ -5,20 +5,39 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from simbook.measures.survival import RADII
 from simbook.plots.style import COLOURS, nothing_yet, shared_legend
 
-FAMILIES = {"sim": "SIM-Adv", "sim-k": "SIM-Adv, k steps", "free-sim": "free-SIM", "atta": "ATTA-1", "mep": "FGSM-MEP"}
-FAMILIES |= {"rs-fgsm": "RS-FGSM", "n-fgsm": "N-FGSM", "bim": "BIM-Adv", "free": "Free-Adv", "vanilla": "Vanilla"}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+# a colour and a marker each; SIM-Adv's resets apart
+FAMILIES = ("SIM-Adv", "SIM-Adv, no reset", "SIM-Adv, other resets", "SIM-Adv, k steps", "free-SIM", "ATTA-1")
+FAMILIES += ("FGSM-MEP", "RS-FGSM, N-FGSM", "BIM-Adv", "Vanilla, Free-Adv")
+SMOOTH = 5  # epochs: a run is judged by the mean of its last so many
+SHOWN = (0.05, 0.95)  # the shares that an axis of odds has room for
+
+
+def family(method: str, reset: str | None) -> str:
+    """Return which of :data:`FAMILIES` a run belongs to."""
+    of_sim = {"cycle": "SIM-Adv", "never": "SIM-Adv, no reset"}
+    others = {
+        "sim-k": "SIM-Adv, k steps",
+        "free-sim": "free-SIM",
+        "atta": "ATTA-1",
+        "mep": "FGSM-MEP",
+        "bim": "BIM-Adv",
+    }
+    others |= dict.fromkeys(("rs-fgsm", "n-fgsm"), "RS-FGSM, N-FGSM")
+    others |= dict.fromkeys(("vanilla", "free"), "Vanilla, Free-Adv")
+    return of_sim.get(reset, "SIM-Adv, other resets") if method == "sim" else others[method]
 
 
 def passes(curves: pd.DataFrame, *, title: str) -> Figure:
-    """Draw robust accuracy against the passes spent, a panel a data set, a colour and marker a method, a line a run.
+    """Draw robust accuracy against the passes spent: a panel a data set, a colour and marker a family, a line a run.
 
-    The marker is at the last epoch.
+    A line is the mean of the last :data:`SMOOTH` epochs at each; the marker is where it ends. The axis is one of odds,
+    so that 80 and 90 % are as far apart as 20 and 10 %; what is trained by Eq. 15 as printed is left out.
 
     Args:
         curves: as :func:`simbook.tables.beyond.curves` makes them.
@@ -26,22 +45,30 @@ def passes(curves: pd.DataFrame, *, title: str) -> Figure:
     if curves.empty:
         return nothing_yet(title)
     names = list(curves.dataset.unique())
-    figure, grid = plt.subplots(1, len(names), figsize=(9, 4.6), sharey=True, squeeze=False)
+    figure, grid = plt.subplots(1, len(names), figsize=(9, 6), sharey=True, squeeze=False)
     figure.set_layout_engine("constrained", w_pad=0.06)
     for axes, name in zip(grid.flat, names, strict=True):
-        for i, (method, label) in enumerate(FAMILIES.items()):
-            part = curves[(curves.dataset == name) & (curves.method == method)]
-            for name_of, line in part.groupby("title", sort=False):
-                look = {"color": COLOURS[i], "ls": ":" if "literal" in name_of else "-"}
-                spent, robust = line.F.astype(float), line.robust.astype(float)
-                axes.plot(spent, robust, lw=1, alpha=0.45, **look)
-                # where a run ends is what it is judged by, and must be seen above the lines
-                axes.plot(spent[-1:], robust[-1:], marker=MARKERS[i], ms=7, mec="white", label=label, zorder=3, **look)
-        axes.set(xscale="log", title=name, xlabel="passes an image (F)", ylim=(-3, 103))
+        there = curves[curves.dataset.eq(name) & curves.projection.ne("literal")]
+        for _, line in there.groupby("title", sort=False):
+            spent(axes, line)
+        axes.set(xscale="log", yscale="logit", ylim=SHOWN, title=name, xlabel="passes an image (F)")
+        axes.yaxis.set_major_locator(FixedLocator([0.05, 0.1, 0.3, 0.5, 0.7, 0.8, 0.85, 0.9, 0.95]))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f}"))
+        axes.yaxis.set_minor_locator(NullLocator())
     grid[0, 0].set_ylabel("accuracy under\nthe monitor's BIM (%)")
-    shared_legend(figure, ncols=4)
+    shared_legend(figure, ncols=3)
     sns.despine(figure)
     return figure
+
+
+def spent(axes: Axes, line: pd.DataFrame) -> None:
+    """Draw one run of :func:`passes`: its line, and above all lines where it ends."""
+    label = family(line.method.iloc[0], line.reset.iloc[0])
+    i = FAMILIES.index(label)
+    share = (line.robust.astype(float).rolling(SMOOTH, min_periods=1).mean() / 100).clip(*SHOWN)
+    axes.plot(line.F.astype(float), share, lw=1.1, alpha=0.45, color=COLOURS[i])
+    look = {"color": COLOURS[i], "marker": MARKERS[i], "ls": "", "mec": "white", "zorder": 3, "clip_on": False}
+    axes.plot(line.F.astype(float)[-1:], share[-1:], ms=8, label=label, **look)
 
 
 def policies(lines: dict[str, dict[str, pd.DataFrame]], *, n2: int) -> Figure:
@@ -88,17 +115,21 @@ def staleness(lines: pd.DataFrame, *, title: str) -> Figure:
     """
     if lines.empty:
         return nothing_yet(title)
-    figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
-    for i, ((dataset, name), line) in enumerate(lines.groupby(["dataset", "title"], sort=False)):
-        for column, style in (("pixels", "-"), ("weighted", "--")):
-            label = f"{dataset}, {name}, {'by size' if column == 'weighted' else 'each pixel once'}"
-            axes.plot(
-                line.epoch, line[column], style, color=COLOURS[i % 10], marker=MARKERS[i % 10], ms=3.5, label=label
-            )
-    axes.axhline(50, color="0.45", ls=":", lw=1)
-    axes.set(title=title, xlabel="epoch", ylabel="signs still right (%)", ylim=(None, 101))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.legend(loc="outside lower center", ncols=2)
+    names, titles = list(lines.dataset.unique()), list(lines.title.unique())  # a net looks the same in every panel
+    figure, grid = plt.subplots(1, len(names), figsize=(9, 4.2), sharey=True, squeeze=False, layout="constrained")
+    for axes, name in zip(grid.flat, names, strict=True):
+        for title_of, line in lines[lines.dataset == name].groupby("title", sort=False):
+            i = titles.index(title_of)
+            look = {"color": COLOURS[i % 10], "marker": MARKERS[i % 10], "ms": 3.5}
+            axes.plot(line.epoch, line.pixels, "-", label=title_of, **look)
+            axes.plot(line.epoch, line.weighted, "--", **look)
+        axes.plot([], [], "-", color="0.3", label="each pixel once")
+        axes.plot([], [], "--", color="0.3", label="by the size of the fresh gradient")
+        axes.axhline(50, color="0.45", ls=":", lw=1)
+        axes.set(title=name, xlabel="epoch", ylim=(None, 101))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    grid[0, 0].set_ylabel("signs still right (%)")
+    shared_legend(figure, ncols=3)
     sns.despine(figure)
     return figure
 

@@ -47,9 +47,10 @@ def of_rates(frame: pd.DataFrame, found: Found, dataset: str) -> pd.DataFrame:
     tested += [(f"rate {names[1]}: FGSM - {MADRY}", (low, "FGSM"), (low, MADRY))]
     judged = []
     for claim, (text, first, second) in zip(("C3.5", "C3.5", "C3.6"), tested, strict=True):
-        ours, shown = difference(of[first], of[second])
+        ours = difference(of[first], of[second])
         printed = of[first].paper.item() - of[second].paper.item()
-        judged.append((claim, f"{text} > 0", shown, printed, judging.near(ours, printed, within=5.0)))
+        said = judging.near(ours.value, printed, within=5.0, spread=ours.half)
+        judged.append((claim, f"{text} > 0", ours.text, printed, said))
     falls = ("C3.7", f"training loss, last epochs: rate {names[0]} - rate {names[1]}", loss[high] - loss[low])
     return pd.concat([judging.parts(judged), judging.above_0([falls])], ignore_index=True)
 
@@ -62,7 +63,7 @@ def of_lambda(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     chance = bim.high[0.0] - bim.true[0.0]
     hurt = madry.true[0.0] - madry[madry.index >= HURT_FROM].true.mean(skipna=False)
     beyond = hurt > madry.true[0.0] - madry.low[0.0]
-    said = "holds in direction" if hurt > 0 and not beyond else judging.by_sign(hurt)
+    said = judging.UNDECIDED if hurt > 0 and not beyond else judging.by_sign(hurt)
     gains = ("C3.8", f"{BIM}: half of lambda 0's interval - mean gain of all other lambda", chance - gain)
     costs = ("C3.9", f"{MADRY}: lambda 0 - mean of lambda from {HURT_FROM:g} on > 0", hurt, None, said)
     return pd.concat([judging.above_0([gains]), judging.parts([costs])], ignore_index=True)

@@ -213,7 +213,7 @@ def pairs_table(frame: pd.DataFrame) -> pd.DataFrame:
 def judge(ours: float, low: float, *, above: float = 0.0) -> str:
     """Return the verdict on the claim that ``ours`` is above a number, with the lower end of its interval."""
     said = judging.by_sign(ours - above)
-    return "holds in direction" if said == "holds" and low <= above else said
+    return judging.UNDECIDED if said == judging.HOLDS and low <= above else said
 
 
 def tested(power: pd.DataFrame, path: pd.DataFrame) -> list[tuple[float, float, float]]:

@@ -12,43 +12,18 @@ from simbook.measures.survival import Staleness
 from simbook.settings import EvaluationSettings
 from simbook.tables import sim_adv, survival
 from simbook.tables.common import NAMES, NOT_RUN, Found, by_setting, title
+from simbook.tables.spread import of_mean
 
 # Two bars by data set, percent under the monitor's BIM; on Fashion-MNIST as far below the paper's SIM-Adv as on MNIST,
 # to the nearest 5; on the digits low enough to be crossed.
 BARS = {"mnist": (85.0, 90.0), "fmnist": (60.0, 65.0), "digits": (50.0, 60.0)}
 TO = ("to lower", "to upper")  # the columns of the passes to them
-BAR_COLUMNS = [
-    "dataset",
-    "run",
-    "title",
-    "method",
-    "reset",
-    "n1",
-    "k",
-    "fresh",
-    "projection",
-    "F",
-    "last",
-    "sd",
-    "seeds",
-]
-BAR_COLUMNS += ["lowest", "made", "watched", *TO, *survival.JUDGES]
+LATE = 5  # a run ends where the mean of its last so many epochs is: single epochs swing
+BAR_COLUMNS = ["dataset", "run", "title", "method", "reset", "n1", "k", "fresh", "projection", "F", "made", "watched"]
+BAR_COLUMNS += ["end", "sd", "half", "seeds", "swing", "clean", "lowest", "drop", *TO, *survival.JUDGES]
 POLICIES = ("cycle", "staggered", "random", "never")
-COLUMNS = [
-    "dataset",
-    "run",
-    "title",
-    "method",
-    "n1",
-    "reset",
-    "projection",
-    "lr",
-    "seed",
-    "epoch",
-    "F",
-    "clean",
-    "robust",
-]
+SETTING = ["title", "method", "n1", "reset", "projection", "n2", "lr"]
+COLUMNS = ["dataset", "run", *SETTING, "seed", "epoch", "F", "clean", "robust"]
 
 
 def table_rows(settings, *, store: Store | None = None) -> Found:
@@ -95,13 +70,7 @@ def curves(found: Found) -> pd.DataFrame:
         if run is not None and spec.monitor is not None:
             seen = pd.DataFrame(run.history)[["epoch", "clean", "robust"]]
             about = {"dataset": spec.dataset, "run": spec.id, "title": title(spec), "method": spec.method}
-            about |= {
-                "n1": spec.n1,
-                "reset": spec.reset,
-                "projection": spec.projection,
-                "lr": spec.lr,
-                "seed": spec.seed,
-            }
+            about |= {name: getattr(spec, name) for name in ("n1", "reset", "projection", "n2", "lr", "seed")}
             seen = seen.assign(epoch=seen.epoch + 1, **about)
             frames.append(seen.assign(F=seen.epoch * sum(passes_per_image(spec)))[COLUMNS])
     return pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
@@ -109,17 +78,19 @@ def curves(found: Found) -> pd.DataFrame:
 
 def over_seeds(curves: pd.DataFrame) -> pd.DataFrame:
     """Return :func:`curves` with one line a setting, the mean of its seeds, under the name of the first of them."""
-    keys = ["dataset", "title", "method", "n1", "reset", "projection", "lr", "epoch", "F"]
+    keys = ["dataset", *SETTING, "epoch", "F"]
     means = {"run": ("run", "first"), "clean": ("clean", "mean"), "robust": ("robust", "mean")}
     return curves.groupby(keys, sort=False, dropna=False).agg(**means).reset_index()
 
 
 def bars(found: Found, *, store: Store | None = None) -> pd.DataFrame:
-    """Return for each setting the fewest passes (F an image) to each of its :data:`BARS`, its last and its worst epoch.
+    """Return for each setting how it ends, its worst epoch, and the fewest passes (F an image) to its :data:`BARS`.
 
-    ``last`` is the mean over the seeds that were run, ``sd`` their standard deviation; the passes to a bar are means
-    too, none where a seed never got there; ``lowest`` is the worst epoch after the first n2 of any seed.
-    :data:`simbook.tables.survival.JUDGES` (%) are of the first seed.
+    ``end`` and ``clean`` are means of the last :data:`LATE` epochs and of the seeds; ``swing`` is how far apart these
+    epochs are. ``sd`` is the standard deviation over the seeds, of one seed over these epochs, and ``half`` half of the
+    95 % interval: Student's for the mean of several seeds, else 1.96 ``sd``. ``lowest`` is the worst epoch after the
+    first n2 of any seed, ``drop`` how far below its end a seed's is on average. The passes to a bar are means too, none
+    where a seed never got there. :data:`simbook.tables.survival.JUDGES` (%) are of the first seed.
     """
     return pd.DataFrame([bar(group, store) for group in by_setting(found)]).reindex(columns=BAR_COLUMNS)
 
@@ -134,11 +105,27 @@ def bar(group: Found, store: Store | None) -> dict:
     if lines:
         for name, level in zip(TO, BARS[spec.dataset], strict=True):
             row[name] = np.mean([line.F[line.robust >= level].min() for line in lines])
+        row |= ending(lines) | {"watched": spec.monitor_images}
         first = 0 if len(lines[0]) <= (spec.n2 or 0) else spec.n2 or 0
-        last = pd.Series([line.robust.iloc[-1] for line in lines])
-        row |= {"last": last.mean(), "sd": last.std(), "seeds": len(lines), "watched": spec.monitor_images}
-        row["lowest"] = min(line.robust[line.epoch > first].min() for line in lines)
+        lowest = [line.robust[line.epoch > first].min() for line in lines]
+        row |= {"lowest": min(lowest), "drop": row["end"] - np.mean(lowest)}
     return row | survival.judged(spec, run, store)
+
+
+def ending(lines: list[pd.DataFrame]) -> dict[str, float]:
+    """Return how a setting ends, over the :func:`curves` of its seeds: see :func:`bars`."""
+    late = [line.robust.tail(LATE) for line in lines]
+    ends = pd.Series([line.mean() for line in late])
+    several = len(ends) > 1
+    sd = ends.std() if several else late[0].std()
+    return {
+        "end": ends.mean(),
+        "sd": sd,
+        "half": of_mean(ends) if several else 1.96 * sd,
+        "seeds": len(ends),
+        "swing": np.mean([line.max() - line.min() for line in late]),
+        "clean": np.mean([line.clean.tail(LATE).mean() for line in lines]),
+    }
 
 
 def bars_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -147,7 +134,8 @@ def bars_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
     shown = pd.DataFrame({"run": part.title, "F in all": part.F.map("{:g}".format)})
     for name, level in zip(TO, BARS[dataset], strict=True):
         shown[f"F to {level:g} %"] = [_when(*row) for row in part[[name, "watched", "made"]].itertuples(index=False)]
-    shown["last epoch"] = [_seen(*row) for row in part[["last", "made", "sd", "seeds"]].itertuples(index=False)]
+    shown["clean"] = [_seen(*row) for row in part[["clean", "made"]].itertuples(index=False)]
+    shown[f"last {LATE} epochs"] = [_seen(*row) for row in part[["end", "made", "sd", "seeds"]].itertuples(index=False)]
     shown["lowest since epoch n2"] = [_seen(*row) for row in part[["lowest", "made"]].itertuples(index=False)]
     for name in survival.tests(part)[:-2]:
         shown[survival.head(name)] = [NOT_RUN if pd.isna(value) else f"{value:.1f}" for value in part[name]]
@@ -155,14 +143,14 @@ def bars_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 
 def _seen(value: float, made: bool, sd: float = np.nan, seeds: float = 1) -> str:
-    """Return what the monitor saw as text, with its spread over seeds; a run that was made may have had no monitor."""
-    spread = f" ± {sd:.1f} ({seeds:.0f} seeds)" if pd.notna(sd) else ""
+    """Return what the monitor saw as text, with its spread; a run that was made may have had no monitor."""
+    spread = f" ± {sd:.1f}" + (f" ({seeds:.0f} seeds)" if seeds > 1 else "") if pd.notna(sd) else ""
     return f"{value:.1f}{spread}" if pd.notna(value) else "not watched" if made else NOT_RUN
 
 
 def _when(passes: float, watched: float, made: bool) -> str:
     """Return the passes to a bar as text, or why there are none."""
-    return f"{passes:.4g}" if pd.notna(passes) else "never" if pd.notna(watched) else _seen(passes, made)
+    return f"{passes:.4g}" if pd.notna(passes) else "not reached" if pd.notna(watched) else _seen(passes, made)
 
 
 def strong(n1: float, n2: int, *, epochs: int, reset: str) -> pd.DataFrame:
@@ -201,23 +189,24 @@ def policies(found: Found, dataset: str) -> dict[str, pd.DataFrame]:
 
 
 def policies_shown(lines: dict[str, pd.DataFrame], n2: int) -> pd.DataFrame:
-    """Return a row a policy: the last epoch, the worst since the first cycle, and epochs at less than half the last.
+    """Return a row a policy: its last epochs, the worst since the first cycle, and epochs at less than half the last.
 
-    Means over seeds, with what the seeds were; the worst is that of the worst seed.
+    Means over seeds; in brackets the lowest and the highest of the last :data:`LATE` epochs in any seed.
     """
     rows = {}
     for reset, line in lines.items():
-        late, last = line[line.epoch > n2], line.robust.iloc[-1]
+        late, ending = line[line.epoch > n2], line.tail(LATE)
+        end = ending.robust.mean()
         rows[reset] = {"mean share at full strength": f"{late.full.mean():.0f} %"}
-        if pd.isna(last):
-            names = ("seeds", "last epoch", "lowest since cycle 1", "epochs at less than half")
+        if pd.isna(end):
+            names = ("seeds", f"last {LATE} epochs", "lowest since cycle 1", "epochs at less than half")
             rows[reset] |= dict.fromkeys(names, NOT_RUN)
             continue
-        worst, end = late.loc[late.low.idxmin()], line.iloc[-1]
-        rows[reset]["seeds"] = f"{end.seeds:.0f}"
-        rows[reset]["last epoch"] = f"{last:.1f}" + (f" ({end.low:.1f} to {end.high:.1f})" if end.seeds > 1 else "")
+        worst = late.loc[late.low.idxmin()]
+        rows[reset]["seeds"] = f"{ending.seeds.max():.0f}"
+        rows[reset][f"last {LATE} epochs"] = f"{end:.1f} ({ending.low.min():.1f} to {ending.high.max():.1f})"
         rows[reset]["lowest since cycle 1"] = f"{worst.low:.1f} after epoch {worst.epoch:.0f}"
-        rows[reset]["epochs at less than half"] = f"{(late.robust < last / 2).sum()} of {len(late)}"
+        rows[reset]["epochs at less than half"] = f"{(late.robust < end / 2).sum()} of {len(late)}"
     return pd.DataFrame(rows).T.rename_axis("reset")
 
 
@@ -243,8 +232,8 @@ def literal(found: Found) -> pd.DataFrame:
         if spec.method == "sim" and spec.reset == "cycle":
             reach = spec.n2 / spec.n1 if spec.projection == "literal" else 1.0
             row = {"data set": NAMES[spec.dataset], "run": title(spec), "reach (epsilon, at most)": f"{reach:.2f}"}
-            last = over_seeds(curves(group)).tail(1)
-            row |= {name: NOT_RUN if last.empty else f"{last[name].item():.1f}" for name in ("clean", "robust")}
+            seen = over_seeds(curves(group)).tail(LATE)
+            row |= {name: NOT_RUN if seen.empty else f"{seen[name].mean():.1f}" for name in ("clean", "robust")}
             rows.append(row)
     return pd.DataFrame(rows).set_index(["data set", "run"])
 

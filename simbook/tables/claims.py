@@ -91,6 +91,11 @@ def place(chapter: str, claim: str) -> str:
     return last
 
 
+def ours(table: pd.DataFrame) -> pd.Series:
+    """Return which rows are of claims that the paper does not make: they are the book's own."""
+    return table["where"].str.startswith("ours")
+
+
 def counts(table: pd.DataFrame) -> pd.DataFrame:
     """Return how many claims have each verdict, by data set: what is left of the paper in one look."""
     said = table.groupby(["claim", "dataset"], sort=False).verdict.agg(together).reset_index()

@@ -20,20 +20,26 @@ Found = list[tuple[RunSpec, Run | None]]
 
 
 def title(spec: RunSpec) -> str:
-    """Return the method of a run as the paper writes it, ``SIM(10,20)-Adv``, and what else tells it apart."""
-    steps = f"({spec.n1:g},{spec.n2})" if spec.n1 is not None else ""
+    """Return the method of a run as the paper writes it, ``SIM(10,20)-Adv``, and what else tells it apart.
+
+    Without a reset n2 means nothing and is left out: ``SIM(10)-Adv, no reset``. ATTA-1 and FGSM-MEP stand as published.
+    """
+    never = spec.reset == "never"
+    steps = "" if spec.n1 is None else f"({spec.n1:g})" if never else f"({spec.n1:g},{spec.n2})"
     names = {"vanilla": "Vanilla", "fgsm": "FGSM-Adv", "rfgsm": "R+FGSM-Adv", "atda": "ATDA"}
     names |= {"bim": f"BIM{steps}-Adv", "madry": f"Madry{steps}-Adv", "bim-atda": f"BIM{steps}-Adv + DA"}
-    names |= {"free": f"Free-Adv({spec.m})", "sim": f"SIM{steps}-Adv", "sim-k": f"SIM{steps}-Adv, k = {spec.k},"}
+    names |= {"free": f"Free-Adv({spec.m})", "sim": f"SIM{steps}-Adv", "sim-k": f"SIM{steps}-Adv, k = {spec.k}"}
     names |= {"free-sim": f"free-SIM{steps}", "atta": f"ATTA-1({spec.n1 or 0:g})", "mep": "FGSM-MEP"}
     names |= {"rs-fgsm": "RS-FGSM", "n-fgsm": "N-FGSM"}
-    extra = [spec.reset] if spec.reset not in (None, "cycle") else []
-    extra += ["literal"] if spec.projection == "literal" else []
+    kind = [spec.reset] if spec.reset in ("staggered", "random") else []
+    kind += ["literal"] if spec.projection == "literal" else []
+    more = ["no reset"] if never and spec.method != "atta" else []
     if spec.method == "free-sim":
-        extra += [f"{name} {getattr(spec, name):g}" for name in ("momentum", "fresh") if getattr(spec, name)]
-    own = [] if spec.model == DATASETS[spec.dataset]["model"] else [spec.model]
-    own += [f"{spec.images} images", f"{spec.epochs} epochs"] if spec.images is not None else []
-    return ", ".join([" ".join([names[spec.method], *extra]), *own])
+        more += [f"momentum {spec.momentum:g}"] if spec.momentum else []
+        more += [f"fresh every {spec.fresh:g}"] if spec.fresh else []
+    more += [] if spec.model == DATASETS[spec.dataset]["model"] else [spec.model]
+    more += [f"{spec.images} images", f"{spec.epochs} epochs"] if spec.images is not None else []
+    return ", ".join([" ".join([names[spec.method], *kind]), *more])
 
 
 def among(found: Found, specs: Iterable[RunSpec]) -> Found:

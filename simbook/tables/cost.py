@@ -100,7 +100,10 @@ def seconds_of(found: Parts, dataset: str, *, alone: bool = False, batch: int | 
         return {}
     net, scale = ("ResNet-20", 1) if dataset == "cifar10" else ("LeNet-5", TRAINING_IMAGES[dataset] / 60_000)
     rows = training(records[0]).loc[net].set_index(["method", "batch"]).seconds * scale
-    return {method: float(rows[method, batch or run_spec(dataset, method).batch_size]) for method in TIMED}
+    return {
+        method: float(rows.get((method, batch or run_spec(dataset, method).batch_size), float("nan")))
+        for method in TIMED
+    }
 
 
 def table5(found: Parts, settings: Settings) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from simbook.tables.common import NOT_RUN, Found, rate, title
 from simbook.tables.spread import cells, counted, over_seeds
 
 Measures = Callable[[RunSpec], list[EvalSpec]]
+BY_RATE = {"sim": paper.TABLE4, "atda": paper.TABLE1}  # accuracies that the paper has by learning rate
 COLUMNS = ["dataset", "method", "title", "lr", "seed", "attack", "images", "true", "predicted", "low", "high", "paper"]
 
 
@@ -47,13 +48,32 @@ def accuracies(found: Found, *, measures: Measures | None = None, store: Store |
 
 
 def paper_value(spec: RunSpec, attack: str) -> float | None:
-    """Return Table 3's accuracy for a run of one of the paper's methods, or None where it has no such row."""
+    """Return the paper's accuracy for a run of one of its methods, or None where it has no such row.
+
+    That of Table 3, whose rates the paper does not say; where Table 4 (SIM-Adv) or Table 1 (ATDA) tell them apart, the
+    number of the run's own rate.
+    """
     usual = run_spec(spec.dataset, spec.method)
     if any(getattr(spec, name) != getattr(usual, name) for name in ("n1", "n2", "m", "reset", "projection")):
         return None
     if spec.images is not None or spec.model != DATASETS[spec.dataset]["model"]:
         return None
-    return paper.TABLE3.get(spec.dataset, {}).get(attack, {}).get(spec.method)
+    by_rate = BY_RATE.get(spec.method, {}).get(spec.dataset, {}).get(spec.lr)
+    if by_rate is None or _in_table3(spec.dataset, spec.method, by_rate):
+        return paper.TABLE3.get(spec.dataset, {}).get(attack, {}).get(spec.method)
+    return by_rate.get(attack)
+
+
+def _in_table3(dataset: str, method: str, values: dict[str, float]) -> bool:
+    """Return whether Table 3 has the same accuracies by attack, as far as it has these attacks."""
+    row = {attack: of[method] for attack, of in paper.TABLE3[dataset].items() if attack in values}
+    return all(values[attack] == value for attack, value in row.items())
+
+
+def rate_of_table3(dataset: str) -> float | None:
+    """Return the learning rate of SIM-Adv's row in Table 3: that of Table 4 with the same numbers; None if none has."""
+    rates = paper.TABLE4.get(dataset, {})
+    return next((lr for lr, values in rates.items() if _in_table3(dataset, "sim", values)), None)
 
 
 def settings_compared() -> pd.DataFrame:
@@ -91,18 +111,25 @@ def settings_compared() -> pd.DataFrame:
 def table3(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return Table 3 of one data set as text: the paper's row of each method, then ours at each rate.
 
-    Ours are means with their standard deviation where there are seeds, and carry the test set's interval where not.
+    Where the paper tells rates apart (:func:`paper_value`), its row of each stands before ours. Ours are means with
+    their standard deviation where there are seeds, and carry the test set's interval where not.
     """
     lines = []
     for name, rows in frame[frame.dataset == dataset].groupby("title", sort=False):
-        printed = rows.drop_duplicates("attack").set_index("attack").paper
-        if printed.notna().any():
-            lines.append({"method": name, "source": "paper"} | {a: f"{v:.2f}" for a, v in printed.items()})
-        if rows.true.isna().all():
-            lines.append({"method": name, "source": "ours"} | dict.fromkeys(printed.index, NOT_RUN))
-            continue
-        for lr, ours in over_seeds(rows).groupby("lr", sort=False):
-            lines.append({"method": name, "source": f"ours, rate {rate(lr)}{counted(ours)}"} | cells(ours))
+        printed = {
+            lr: part.drop_duplicates("attack").set_index("attack").paper for lr, part in rows.groupby("lr", sort=False)
+        }
+        differ = any(not values.equals(next(iter(printed.values()))) for values in printed.values())
+        for i, (lr, ours) in enumerate(over_seeds(rows).groupby("lr", sort=False)):
+            if printed[lr].notna().any() and (differ or not i):
+                of = f"paper, rate {rate(lr)}" if differ else "paper"
+                known = {attack: "-" if pd.isna(value) else f"{value:.2f}" for attack, value in printed[lr].items()}
+                lines.append({"method": name, "source": of} | known)
+            if ours.true.notna().any():
+                lines.append({"method": name, "source": f"ours, rate {rate(lr)}{counted(ours)}"} | cells(ours))
+            elif (apart := differ or rows.true.notna().any()) or not i:
+                of = f"ours, rate {rate(lr)}" if apart else "ours"
+                lines.append({"method": name, "source": of} | dict.fromkeys(printed[lr].index, NOT_RUN))
     return pd.DataFrame(lines).set_index(["method", "source"])
 
 

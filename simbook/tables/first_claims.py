@@ -9,7 +9,7 @@ from simadv.store import Store
 from simbook.settings import EvaluationSettings
 from simbook.tables import cost, evaluation, judging
 from simbook.tables.common import Found
-from simbook.tables.evaluation_claims import an_epoch, best, gap, iterated, of_table3
+from simbook.tables.evaluation_claims import an_epoch, at_one_rate, gap, iterated, of_table3
 from simbook.tables.spread import difference
 
 #: The claims of later sections that a contribution is made of.
@@ -25,11 +25,11 @@ def of_abstract(frame: pd.DataFrame, found: Found, dataset: str) -> pd.DataFrame
     compared = [("C1.1", "ATDA", "atda", 0.0), ("C1.4", "BIM-Adv", "bim", bound), ("C1.4", "Madry-Adv", "madry", bound)]
     parts = []
     for claim, name, method, plus in compared:
-        ours, shown = difference(best(rows, "sim", bim), best(rows, method, bim), plus=plus)
-        theirs = gap(dataset, bim, "sim", bim, method) + plus
-        said = judging.near(ours, theirs, within=5.0)
+        ours = difference(*at_one_rate(rows, method, bim), plus=plus)
+        theirs = gap(dataset, bim, method) + plus
+        said = judging.near(ours.value, theirs, within=5.0, spread=ours.half)
         parts.append(
-            (claim, f"SIM-Adv - {name} under {bim}" + f", + {plus:g}" * (plus > 0) + " > 0", shown, theirs, said)
+            (claim, f"SIM-Adv - {name} under {bim}" + f", + {plus:g}" * (plus > 0) + " > 0", ours.text, theirs, said)
         )
     passes, _ = an_epoch(found, dataset)
     seconds = cost.seconds_of(cost.parts(), dataset, alone=True) if dataset in paper.DATASETS else {}

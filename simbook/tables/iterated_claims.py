@@ -11,7 +11,7 @@ from simbook.tables import iterated, judging, shapes
 from simbook.tables.common import NOT_RUN, Found, title
 from simbook.tables.curves import Curve, Lines, collect
 from simbook.tables.iterated import AROUND, AT_TURN, GOOD, falls, saturates, turns
-from simbook.tables.judging import UNTESTED, VERDICTS
+from simbook.tables.judging import DIRECTION, FAILS, HOLDS, UNTESTED
 
 PRINTED = {
     "C4.1": f"around {AROUND}",
@@ -40,7 +40,7 @@ def graded(value: float, *, holds: float, direction: float) -> str:
     """Judge a value that should be small: ``holds`` up to one bound, ``holds in direction`` up to a second."""
     if np.isnan(value):
         return UNTESTED
-    return VERDICTS[2] if value <= holds + 1e-9 else VERDICTS[1] if value <= direction + 1e-9 else VERDICTS[0]
+    return HOLDS if value <= holds + 1e-9 else DIRECTION if value <= direction + 1e-9 else FAILS
 
 
 def saturates_around_five(curve: Curve) -> Judged:
@@ -53,7 +53,7 @@ def never_falls(curve: Curve) -> Judged:
     """Judge that rho never falls; in direction: it ends above its first step, and no fall is beyond chance."""
     found = falls(curve)
     rises = not found.beyond and curve.rho[-1] > curve.rho[1]
-    judged = VERDICTS[2] if not found.count else VERDICTS[1] if rises else VERDICTS[0]
+    judged = HOLDS if not found.count else DIRECTION if rises else FAILS
     return f"{found.count} falls, {found.beyond} beyond chance", judged
 
 
@@ -63,7 +63,7 @@ def turns_at_n1(curves: list[Curve]) -> Judged:
     ordered = [turned[n1] for n1 in sorted(turned)]
     miss = abs(turned[curves[0].n1] - curves[0].n1)
     moves = len(ordered) > 1 and ordered == sorted(set(ordered))
-    judged = VERDICTS[2] if miss <= 1 + 1e-9 else VERDICTS[1] if moves else VERDICTS[0]
+    judged = HOLDS if miss <= 1 + 1e-9 else DIRECTION if moves else FAILS
     return f"at {turned[curves[0].n1]}, n1 = {curves[0].n1:g}", judged
 
 
@@ -81,7 +81,7 @@ def grows_exponentially(curve: Curve) -> Judged:
     fit, fits = (shapes.growth(values[..., : upto + 1]) for values in (curve.rho, iterated.usable(curve)))
     better = fit.exponential < fit.linear
     certain = float((fits.exponential < fits.linear).mean()) >= SHARE
-    judged = VERDICTS[2] if better and certain else VERDICTS[1] if better else VERDICTS[0]
+    judged = HOLDS if better and certain else DIRECTION if better else FAILS
     return f"residual {fit.exponential:.4f}; of a line {fit.linear:.4f}", judged
 
 
@@ -89,7 +89,7 @@ def most_are_good(curve: Curve) -> Judged:
     """Judge that more than half of the intermediate examples have a rho of at least 0.8."""
     between = curve.rho[1:-1]
     count = int((between >= GOOD).sum())
-    return f"{count} of {len(between)}", VERDICTS[2 if 2 * count > len(between) else 0]
+    return f"{count} of {len(between)}", HOLDS if 2 * count > len(between) else FAILS
 
 
 def rows(claim: str, lines: Lines, judge: Callable[[Curve], Judged], *methods: str) -> Iterator[dict]:
@@ -147,7 +147,7 @@ def judge_intermediate(lines: Lines) -> pd.DataFrame:
     of_net = {spec.id: curves for spec, curves in lines.items()}
     found = list(rows("C4.5", lines, never_falls, "vanilla", "bim"))
     found += rows("C4.6", lines, saturates_around_five, "vanilla")
-    found += pairs("C4.7", lines, lambda vanilla, robust: VERDICTS[2 if robust > vanilla else 0])
+    found += pairs("C4.7", lines, lambda vanilla, robust: HOLDS if robust > vanilla else FAILS)
     found += rows("C4.8", lines, lambda curve: turns_at_n1(of_net[curve.spec.id]), "bim")
     found += rows("C4.9", lines, rho_at_the_turn, "bim")
     found += rows("C4.10", lines, grows_exponentially, "bim")

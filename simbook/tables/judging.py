@@ -10,7 +10,7 @@ from simbook.tables.common import NAMES, NOT_RUN
 #: What each claim says and where the paper says it, by its number.
 CLAIMS = tomllib.loads((Path(__file__).parents[1] / "claims.toml").read_text(encoding="utf-8"))
 # from the worst to the best
-VERDICTS = ("does not hold", "holds in direction", "holds")
+FAILS, UNDECIDED, DIRECTION, HOLDS = VERDICTS = ("does not hold", "undecided", "holds in direction", "holds")
 UNTESTED = "not tested"
 #: A part of a claim: the claim's number, what is measured, ours, the paper's number or word, the verdict.
 Part = tuple[str, str, float | str, float | str | None, str]
@@ -18,19 +18,21 @@ PART = ["claim", "part", "ours", "paper", "verdict"]
 COLUMNS = ["claim", "text", "where", "dataset", "part", "paper", "ours", "verdict"]
 
 
-def by_sign(margin: float) -> str:
-    """Judge a claim that the paper makes in words alone by the sign of its margin."""
-    return UNTESTED if pd.isna(margin) else VERDICTS[2] if margin > 0 else VERDICTS[0]
+def by_sign(margin: float, spread: float = 0.0) -> str:
+    """Judge a claim that the paper makes in words alone by the sign of its margin; undecided within its spread."""
+    if pd.isna(margin):
+        return UNTESTED
+    return UNDECIDED if 0 < spread >= abs(margin) else HOLDS if margin > 0 else FAILS
 
 
-def near(ours: float, printed: float, *, within: float) -> str:
+def near(ours: float, printed: float, *, within: float, spread: float = 0.0) -> str:
     """Judge the claim that a difference is above 0 by its sign, and by whether it is near the paper's (points).
 
-    Where the paper has no number, NaN, the sign decides.
+    Where the paper has no number, NaN, the sign decides; within the spread of ours nothing does.
     """
-    said = by_sign(ours)
+    said = by_sign(ours, spread)
     far = abs(ours - printed) > within
-    return VERDICTS[1] if said == VERDICTS[2] and far else said
+    return DIRECTION if said == HOLDS and far else said
 
 
 def parts(rows: list[Part]) -> pd.DataFrame:
@@ -83,4 +85,4 @@ def together(verdicts: pd.Series) -> str:
     """Return the verdict on a claim from its parts: the worst of them; untested where one is, unless another fails."""
     tested = [verdict for verdict in verdicts if verdict != UNTESTED]
     worst = min(tested, key=VERDICTS.index, default=UNTESTED)
-    return worst if worst == VERDICTS[0] or len(tested) == len(verdicts) else UNTESTED
+    return worst if worst == FAILS or len(tested) == len(verdicts) else UNTESTED

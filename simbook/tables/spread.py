@@ -1,8 +1,11 @@
 r"""What a number is worth: its spread over seeds where there are some, else over the images of the test set."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from simbook.tables.common import NOT_RUN, rate
 
@@ -63,23 +66,60 @@ def by_seed(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return table[attacks].sort_index(level="seed", sort_remaining=False).fillna(NOT_RUN).rename_axis(columns=None)
 
 
-def difference(first: pd.DataFrame, second: pd.DataFrame, *, plus: float = 0.0) -> tuple[float, str]:
-    """Return by how many points the accuracies of two settings differ, ``plus`` some, and that with its spread as text.
+class Margin(NamedTuple):
+    """A difference in points, half of its 95 % interval, and of how many seeds; NaN where it was not measured."""
 
-    Over two or more seeds that both have, the mean difference of a seed with its standard deviation; else of the one
-    that both have, with the 95 % interval of two shares of the test set. NaN where no seed has both.
+    value: float
+    half: float
+    seeds: str = ""
+
+    @property
+    def text(self) -> str:
+        """The difference with its interval, to read."""
+        if np.isnan(self.value):
+            return NOT_RUN
+        return f"{self.value:.2f} [{self.value - self.half:.2f},{GLUE}{self.value + self.half:.2f}]{self.seeds}"
+
+    def __neg__(self) -> "Margin":
+        """Return the difference the other way round."""
+        return self._replace(value=-self.value)
+
+
+def difference(
+    first: pd.DataFrame, second: pd.DataFrame, *, plus: float = 0.0, parts: tuple[float, float] = (1.0, 1.0)
+) -> Margin:
+    """Return by how many points the accuracies of two settings differ, ``plus`` some, with its 95 % interval.
+
+    Over two or more seeds that both have, of the mean difference of a seed (Student's); else of the difference of the
+    means, each side with Student's interval over its seeds or, where it has one, that of a share of the test set.
 
     Args:
         first, second: rows of :func:`simbook.tables.evaluation.accuracies`, one a seed, under one attack.
+        parts: what of each accuracy counts: ``(0.5, 1)`` compares a half of the first.
     """
-    pair = first.merge(second, on="seed", suffixes=("_a", "_b"))
-    pair = pair[pair.true_a.notna() & pair.true_b.notna()]
-    gaps = pair.true_a - pair.true_b + plus
-    if len(gaps) != 1:
-        return gaps.mean(), f"{gaps.mean():.2f} ±{GLUE}{gaps.std():.2f} ({len(gaps)}{GLUE}seeds)" if len(
-            gaps
-        ) else NOT_RUN
-    row, gap = pair.iloc[0], gaps.iloc[0]
-    variance = sum(p * (100 - p) / n for p, n in ((row.true_a, row.images_a), (row.true_b, row.images_b)))
-    reach = norm.ppf(0.975) * np.sqrt(variance)
-    return gap, f"{gap:.2f} [{gap - reach:.2f},{GLUE}{gap + reach:.2f}]"
+    sides = [rows[rows.true.notna()] for rows in (first, second)]
+    counts = [len(rows) for rows in sides]
+    if min(counts) == 0:
+        return Margin(np.nan, np.nan)
+    by_seed = [part * rows.set_index("seed").true for part, rows in zip(parts, sides, strict=True)]
+    gaps = by_seed[0].sub(by_seed[1]).dropna() + plus
+    if len(gaps) > 1:
+        gap, half, seeds = gaps.mean(), of_mean(gaps), f" ({len(gaps)}{GLUE}seeds)"
+    else:
+        gap = by_seed[0].mean() - by_seed[1].mean() + plus
+        half = np.hypot(*(part * _half(rows) for part, rows in zip(parts, sides, strict=True)))
+        seeds = "" if counts == [1, 1] else f" ({counts[0]}{GLUE}and{GLUE}{counts[1]}{GLUE}seeds)"
+    return Margin(gap, half, seeds)
+
+
+def of_mean(values: pd.Series) -> float:
+    """Return half of Student's 95 % interval of the mean of two or more values."""
+    return values.std() * student.ppf(0.975, len(values) - 1) / len(values) ** 0.5
+
+
+def _half(rows: pd.DataFrame) -> float:
+    """Return half of the 95 % interval of an accuracy (points): over its seeds, or over the images where it has one."""
+    if len(rows) > 1:
+        return of_mean(rows.true)
+    row = rows.iloc[0]
+    return norm.ppf(0.975) * np.sqrt(row.true * (100 - row.true) / row.images)

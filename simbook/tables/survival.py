@@ -12,7 +12,8 @@ from simbook.measures.survival import Signs, Transfer
 from simbook.tables.common import NOT_RUN, Found, leading, title
 
 JUDGES = ("BIM(10,40)", "Madry(20,50)x10", "CW(20,50)", "AutoAttack")  # the three last took no part in any choice
-SEARCH = 1.0  # percent of the images: what a search may find where gradients have found almost everything
+CHANCE = 1.0  # percent of the images: what a weaker attack may find beyond a stronger one before it is a sign
+ROBUST = 5.0  # percent: a net that the iterated attack leaves with less has nothing to hide
 
 
 def percent(run: Run | None, spec, store: Store | None) -> float:
@@ -102,26 +103,28 @@ def interval(percents: float, images: int) -> tuple[float, float]:
 def ticks(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return Athalye's signs of masked gradients, net by net: ``no`` is good, ``yes`` with what was seen.
 
-    ``Square finds more``: more than :data:`SEARCH` of the images withstand AutoAttack's three attacks that follow
-    gradients and fall to the one that does not.
+    Only what concerns more than :data:`CHANCE` of the images is a sign, and only nets above :data:`ROBUST` are asked.
+    ``Square finds more``: images that withstand AutoAttack's three attacks that follow gradients and fall to the one
+    that does not. ``ten starts find less``: Madry's attack from ten random points leaves more than BIM from the image.
     """
-    part = table[(table.dataset == dataset) & table.iterated.notna()]
+    part = table[(table.dataset == dataset) & (table.iterated > ROBUST)]
     rows = {}
-    for row in part.rename(columns={"from Vanilla": "vanilla", "from BIM-Adv": "bim"}).itertuples():
-        black = np.nanmin([row.vanilla, row.bim, 101.0])
-        falls = all(a >= b for a, b in zip(row.at, row.at[1:], strict=False))
-        rows[row.title] = {
-            "one step beats many": tick(row.fgsm < row.iterated, f"{row.fgsm:.1f} < {row.iterated:.1f}"),
-            "another net beats its own": tick(black < row.iterated, f"{black:.1f} < {row.iterated:.1f}"),
-            "unbounded is not 0": tick(row.unbounded > 0, f"{row.unbounded:.1f} %"),
-            "chance finds more": tick(row.chance > 0, f"{row.chance:.1f} %"),
-            "more epsilon does not help": tick(not falls, "rises"),
-            "Square finds more": NOT_RUN if pd.isna(row.search) else tick(row.search > SEARCH, f"{row.search:.1f} %"),
-            "no gradient": tick(row.flat > 0, f"{row.flat:.1f} %"),
+    for row in part.rename(columns={chapters.STRONGER: "ten", "BIM(10,40)": "once"}).to_dict("records"):
+        black = np.fmin(row["from Vanilla"], row["from BIM-Adv"])
+        jump = max(b - a for a, b in zip(row["at"], row["at"][1:], strict=False))
+        rows[row["title"]] = {
+            "one step beats many": tick(row["iterated"] - row["fgsm"]),
+            "another net beats its own": tick(row["iterated"] - black),
+            "unbounded is not 0": tick(row["unbounded"]),
+            "chance finds more": tick(row["chance"]),
+            "more epsilon does not help": tick(jump),
+            "Square finds more": tick(row["search"]),
+            "ten starts find less": tick(row["ten"] - row["once"]),
+            "no gradient": tick(row["flat"]),
         }
     return pd.DataFrame(rows).T.rename_axis("net")
 
 
-def tick(seen: bool, what: str) -> str:
-    """Return whether a sign was seen, and if so, its number."""
-    return f"yes: {what}" if seen else "no"
+def tick(percents: float) -> str:
+    """Return whether a sign was seen, and if so, in how many of the images (%)."""
+    return NOT_RUN if pd.isna(percents) else f"yes: {percents:.1f} %" if percents > CHANCE else "no"
