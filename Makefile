@@ -13,6 +13,15 @@ TRY = $(if $(PYTHON),"$(PYTHON)",python3.12 python3.11 python3)
 FOUND = $(shell for p in $(TRY); do "$$p" -c '$(CHECK)' >/dev/null 2>&1 && echo "$$p" && break; done)
 PY = $(or $(FOUND),$(error Python 3.11 or 3.12 with its venv module is needed; tried $(TRY); PYTHON= names another))
 
+# chapters run in book/: a folder that is named from here must be found from there
+define from_here
+ifneq ($$($(1)),)
+export $(1) := $$(if $$(filter /% ~%,$$($(1))),$$($(1)),$$(abspath $$($(1))))
+endif
+endef
+$(eval $(call from_here,SIMADV_STORE))
+$(eval $(call from_here,SIMADV_DATA))
+
 # what is asked for is checked before anything is installed or run
 ifneq ($(words $(PROFILE)) $(filter-out $(PROFILES),$(PROFILE)),1 )
 $(error PROFILE = '$(PROFILE)' is unknown; allowed: $(PROFILES))

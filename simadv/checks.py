@@ -1,6 +1,7 @@
 """Checks of what comes in: one clear line that says what was wrong and what is allowed."""
 
 import difflib
+import math
 from collections.abc import Iterable
 from numbers import Real
 
@@ -23,18 +24,20 @@ def one_of(name: str, value: object, allowed: Iterable[str]) -> str:
     raise InputError(f"{name} = {value!r} is not known{guess}; allowed: {', '.join(allowed)}")
 
 
-def number(name: str, value: object, *, above: float | None = None, least: float | None = None) -> float:
+def number(name: str, value: object, *, above=-math.inf, least=-math.inf, most=math.inf) -> float:
     """Return ``value`` if it is a number (never a bool or a string) in range.
 
     Raises:
-        InputError: it is no number, is not finite, is not above ``above``, or is below ``least``.
+        InputError: it is no number, is not finite, is not above ``above``, is below ``least``, or is over ``most``.
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) < math.inf:
         raise InputError(f"{name} = {value!r} must be a finite number")
-    if above is not None and not value > above:
+    if not value > above:
         raise InputError(f"{name} = {value!r} must be above {above:g}")
-    if least is not None and not value >= least:
+    if value < least:
         raise InputError(f"{name} = {value!r} must be at least {least:g}")
+    if value > most:
+        raise InputError(f"{name} = {value!r} must be at most {most:g}")
     return value
 
 
@@ -46,4 +49,4 @@ def whole(name: str, value: object, *, least: int) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int):
         raise InputError(f"{name} = {value!r} must be a whole number of at least {least}")
-    return int(number(name, value, least=least))
+    return int(number(name, value, least=least, most=2**63 - 1))

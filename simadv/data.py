@@ -116,10 +116,8 @@ def _read(path: Path, form: Format) -> list[np.ndarray]:
         with open(path, "rb") as file, np.load(file) as archive:
             arrays = [archive[key] for key in KEYS]
     except Exception as error:  # a damaged archive can fail in any way
-        raise InputError(
-            f"{path.name} cannot be read ({_reason(error)}); it must be an .npz file with the uint8 arrays "
-            f"{', '.join(KEYS)}; without the file the set is downloaded again"
-        ) from error
+        must = f"an .npz file with the uint8 arrays {', '.join(KEYS)}; without the file the set is downloaded again"
+        raise InputError(f"{path.name} cannot be read ({_reason(error)}); it must be {must}") from error
     for key, array in zip(KEYS, arrays, strict=True):
         count = form.train if key.startswith("train") else form.test
         shape = (count, *form.image) if key.endswith("images") else (count,)

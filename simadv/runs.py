@@ -95,17 +95,10 @@ def trainer_of(spec: RunSpec, device: torch.device) -> Trainer:
         watched = slice(None, spec.monitor_images)
         attack = Attack.parse(spec.monitor, epsilon=spec.epsilon)
         monitor = Monitor(dataset.x_test[watched], dataset.y_test[watched], attack, spec.precision)
-    return Trainer(
-        learner_of(spec, model, optimizer, x),
-        x,
-        y,
-        epochs=spec.passes_over_data,
-        batch_size=spec.batch_size,
-        seed=spec.seed,
-        rate=rate_of(spec),
-        augment=data.PadCropFlip if spec.augment == "pad-crop-flip" else data.Identity,
-        monitor=monitor,
-    )
+    view = data.PadCropFlip if spec.augment == "pad-crop-flip" else data.Identity
+    settings = {"epochs": spec.passes_over_data, "batch_size": spec.batch_size, "seed": spec.seed}
+    settings |= {"rate": rate_of(spec), "augment": view, "monitor": monitor}
+    return Trainer(learner_of(spec, model, optimizer, x), x, y, **settings)
 
 
 def learner_of(spec: RunSpec, model, optimizer, x) -> Adversarial | FreeReplay:
@@ -169,16 +162,14 @@ def load_or_run(
         InputError: the device or the data are not there, or the store is damaged; before any work.
     """
     store = store or default()
-    found = store.find(spec)
-    if found is not None:
+    if (found := store.find(spec)) is not None:
         return found
     target = pick_device(device)
     load_data(spec.dataset, target)
     if spec.caution:
         warnings.warn(f"{spec.id}: {spec.caution}", stacklevel=2)
     with store.lock(spec):
-        found = store.find(spec)  # another process may have finished it meanwhile
-        if found is not None:
+        if (found := store.find(spec)) is not None:  # another process may have finished it meanwhile
             return found
         kept = store.load_checkpoint(spec)
         trainer = trainer_of(spec, target)
@@ -225,6 +216,8 @@ def evaluate(run: Run, spec: EvalSpec, **options) -> dict:
     """
 
     def work(model, dataset: data.Dataset) -> dict:
+        if (spec.images or 0) > len(dataset.x_test):
+            raise InputError(f"images = {spec.images}: the test set of {run.spec.dataset} has {len(dataset.x_test)}")
         x, y, label = dataset.x_test[: spec.images], dataset.y_test[: spec.images], f"{run.spec.id} under {spec.attack}"
         return asdict(evaluation.accuracy(model, x, y, spec.attack_on(run.spec), seed=spec.seed, label=label))
 

@@ -70,7 +70,7 @@ CHOICES = {
 }
 _WHOLE = {"seed": 0, "fresh": 0} | dict.fromkeys(("epochs", "batch_size", "monitor_images", "images"), 1)
 _WHOLE |= dict.fromkeys(("n2", "m", "k"), 1)
-_REAL = {name: {"above": 0} for name in ("lr", "epsilon", "n1", "beta")}
+_REAL = {name: {"above": 0} for name in ("lr", "n1", "beta")} | {"epsilon": {"above": 0, "most": 1}}
 _REAL |= {name: {"least": 0} for name in ("weight_decay", "lambda_", "momentum")}
 # Fields that came after the first runs: where a method has none, a spec's hash is what it was before them.
 _LATER = ("k", "momentum", "fresh")
@@ -135,9 +135,8 @@ class RunSpec:
         if self.monitor is not None:
             object.__setattr__(self, "monitor", str(Attack.parse(self.monitor, epsilon=self.epsilon)))
         if (self.model == "resnet20") != (self.dataset == "cifar10"):
-            raise InputError(
-                f"model = {self.model!r} does not fit {self.dataset}: resnet20 is for cifar10, lenet for the rest"
-            )
+            fits = f"{self.dataset}: resnet20 is for cifar10, lenet for the rest"
+            raise InputError(f"model = {self.model!r} does not fit {fits}")
 
     def _check_numbers(self) -> None:
         optional = _OF_METHODS | {"images"}
@@ -187,10 +186,13 @@ class RunSpec:
         """What a reader should know before this run starts, or None."""
         if self.reset in ("cycle", "random") and self.epochs % self.n2:
             into = self.epochs % self.n2
-            return (
-                f"{self.epochs} epochs are no multiple of n2 = {self.n2}: training ends {into} epochs after a reset "
-                f"at {min(1, into / self.n1):.0%} of epsilon or less; soon after a reset there is little robustness"
+            reach = f"{min(1, into * (self.k or 1) / self.n1):.0%} of epsilon or less"
+            ends = (
+                f"training ends {into} epochs after a reset at {reach}; soon after a reset there is little robustness"
             )
+            return f"{self.epochs} epochs are no multiple of n2 = {self.n2}: {ends}"
+        if self.fresh and self.epochs % self.fresh == 0:
+            return f"the last of {self.epochs} epochs has a fresh gradient (fresh = {self.fresh}): look at others, too"
         return None
 
     def differs(self, other: "RunSpec") -> list[str]:
@@ -237,7 +239,7 @@ class EvalSpec:
             parsed = Attack.parse(self.attack, epsilon=self.epsilon or 1.0, projection=self.projection)
             object.__setattr__(self, "attack", str(parsed))
         if self.epsilon is not None:
-            object.__setattr__(self, "epsilon", float(number("epsilon", self.epsilon, above=0)))
+            object.__setattr__(self, "epsilon", float(number("epsilon", self.epsilon, above=0, most=1)))
         one_of("projection", self.projection, PROJECTIONS)
         if self.images is not None:
             whole("images", self.images, least=1)

@@ -276,9 +276,15 @@ def build_model(spec: RunSpec) -> nn.Module:
 
 
 def default() -> Store:
-    """Return the store that chapters and the command line use: a reader's own runs over the published ones."""
-    own = os.environ.get("SIMADV_STORE")
-    return Store(Path(own) if own else HOME / "local_runs", PUBLISHED)
+    """Return the store that chapters and the command line use: a reader's own runs over the published ones.
+
+    Raises:
+        StoreError: ``SIMADV_STORE`` names the published store.
+    """
+    own = Path(os.environ.get("SIMADV_STORE") or HOME / "local_runs").expanduser()
+    if own.resolve() == PUBLISHED.resolve():
+        raise StoreError(f"SIMADV_STORE = {own} is the published store; own runs need a folder of their own")
+    return Store(own, PUBLISHED)
 
 
 def load(run_id: str, *, device: str = "cpu") -> nn.Module:

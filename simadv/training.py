@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from simadv.attacks import Attack, predict
-from simadv.checks import InputError, whole
+from simadv.checks import InputError, one_of, whole
 from simadv.data import Identity, batches
 from simadv.learners import Adversarial, autocast
 from simadv.losses import CrossEntropy
@@ -270,13 +270,15 @@ def fit(
         A list of one record an epoch with ``epoch``, ``loss`` and what the monitor saw.
 
     Raises:
-        InputError: ``x`` and ``y`` are not images in [0, 1] with one label each, or a number is out of range.
+        InputError: ``x`` and ``y`` are not images in [0, 1] with one label each, a number is out of range, or
+            ``precision`` is neither float32 nor bf16.
 
     Chapter: :doc:`02_background`.
     """
     if not (x.ndim == 4 and x.is_floating_point() and len(x) == len(y) > 0 and 0 <= x.min() <= x.max() <= 1):
         given = f"x {x.dtype} {tuple(x.shape)}, y {tuple(y.shape)}"
         raise InputError(f"{given}: x must be floats (N, C, H, W) from 0 to 1, and y one label an image")
+    one_of("precision", precision, ("float32", "bf16"))
     learner = Adversarial(model, optimizer, adversary, objective or CrossEntropy(), precision)
     trainer = Trainer(learner, x, y, epochs=epochs, batch_size=batch_size, seed=seed, monitor=monitor)
     trainer.run()

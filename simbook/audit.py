@@ -46,21 +46,30 @@ def accuracies(store: Store, run: Run) -> dict[EvalSpec, dict]:
 def verify(store: Store, *, device: str = "cpu") -> Iterator[Check]:
     """Measure clean and BIM accuracy of every stored run that has its weights again, one by one.
 
+    A run that a reader trained anew hides the published one of its name; that is measured as well, after the others.
+
     Raises:
         StoreError: a record or its weights are damaged. InputError: the data are not there.
     """
     target = pick_device(device)
-    for run in map(store.get, store.ids()):
+    for layer, run in [(store, store.get(run_id)) for run_id in store.ids()] + hidden(store):
         if not run.measurable:
             continue
-        model, dataset = store.model(run, device=target), load_data(run.spec.dataset, target)
-        for spec, record in accuracies(store, run).items():
+        model, dataset = layer.model(run, device=target), load_data(run.spec.dataset, target)
+        for spec, record in accuracies(layer, run).items():
             if spec.attack != "none" and not spec.attack.startswith("BIM"):
                 continue
             x, y = dataset.x_test[: spec.images], dataset.y_test[: spec.images]
             label = f"{run.spec.id} under {spec.attack}"
             again = evaluation.accuracy(model, x, y, spec.attack_on(run.spec), seed=spec.seed, label=label)
             yield Check(run.spec.id, spec.attack, 100 * record["true"] / record["images"], again.percent())
+
+
+def hidden(store: Store) -> list[tuple[Store, Run]]:
+    """Return the runs of lower layers, each with its layer, that one of the same name in the first hides."""
+    layers = [Store(root) for root in store.roots[1:]]
+    runs = [(layer, layer.get(run_id)) for layer in layers for run_id in layer.ids()]
+    return [(layer, run) for layer, run in runs if store.get(run.spec.id).folder != run.folder]
 
 
 def compare(store: Store, a: Run, b: Run) -> tuple[list[str], pd.DataFrame]:

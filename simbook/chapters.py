@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
+from simadv.checks import InputError
 from simadv.runs import Unfinished, load_or_run
 from simadv.specs import EvalSpec, RunSpec, run_spec
 from simadv.store import Run, Store, default
@@ -40,7 +41,7 @@ EXCEPTIONS: dict[tuple[str, str], dict] = {
     ("digits", "madry"): _FEW_STEPS,
     ("digits", "bim-atda"): _FEW_STEPS | {"n1": 5, "batch_size": 64},
 }
-# Seconds kept free for a measure before a deadline, until one of the run has taken longer.
+# Seconds kept free at the least for a measure before a deadline.
 A_MEASURE = 60.0
 # The paper's own analyses are on these; digits stand in for them.
 GREY = ("mnist", "fmnist", "digits")
@@ -258,7 +259,7 @@ def beyond(settings: Settings) -> Asked:
             asked[spec] += survival(spec, sources=[s for s in (last["vanilla"], last["bim"]) if s != spec])
             if spec.method == "free-sim":
                 asked[spec].append(Staleness(epochs=20, images=SLICE.get(dataset, 1000)))
-    if settings.epochs or settings.seed:
+    if settings.own:
         return asked
     return asked | {spec: evaluations(dataset) for dataset in grey for spec in beyond_seeds(runs[dataset])}
 
@@ -320,7 +321,7 @@ def seed_runs(settings: EvaluationSettings) -> list[RunSpec]:
 def evaluation(settings: EvaluationSettings) -> Asked:
     """Return chapter 6's: Tables 3 to 5 and a stronger attack; of the book's own rows also others beside them."""
     asked: Asked = {spec: evaluations(spec.dataset) + stronger(spec.dataset) for spec in evaluation_runs(settings)}
-    if settings.epochs or settings.lr or settings.seed:
+    if settings.own:
         return asked
     later = sorted([*other_runs(settings), *seed_runs(settings)], key=lambda spec: spec.model == "lenet_wide")
     return asked | {spec: beside(spec) for spec in later}
@@ -370,26 +371,36 @@ def complete(spec: RunSpec, measures: list, *, store: Store, device: str = "auto
         for measure in unmeasured(run, measures, store):
             warnings.warn(f"{spec.id} was stored without its weights: {measure.id} cannot be measured", stacklevel=2)
         return run
-    longest = A_MEASURE
     for measure in unmeasured(run, measures, store):
-        began = time.monotonic()
-        if deadline is not None and began + longest > deadline:
+        if deadline is not None and time.monotonic() + longest(measure, spec.dataset, store) > deadline:
             raise Unfinished(f"{spec.id}: time is up before {measure.id}; what was measured is stored, run it again")
         take(run, measure, store=store, device=device)
-        longest = max(longest, time.monotonic() - began)
     return run
+
+
+def longest(measure: Measure | EvalSpec, dataset: str, store: Store) -> float:
+    """Return the most seconds that a measure took of any stored run on a data set, at least :data:`A_MEASURE`."""
+    runs = [store.get(run_id) for run_id in store.ids() if run_id.startswith(f"{dataset}/")]
+    records = [store.evaluation(run, measure) for run in runs]
+    return max([A_MEASURE, *(record["seconds"] for record in records if record is not None)])
 
 
 def collect(chapter: str, settings: Settings, *, store: Store | None = None) -> list[tuple[RunSpec, Run | None]]:
     """Return a chapter's runs with what is stored of them; train and measure those that are the reader's own.
 
-    A published run that is missing stays None unless ``settings.train``; so does nothing that a reader changed.
+    A published run that is missing stays None unless ``settings.train``; where a reader changed what runs are, none is.
+
+    Raises:
+        InputError: the chapter has nothing on the data set.
     """
     store = store or default()
-    published = asked()[chapter]
+    published, wanted = asked()[chapter], CHAPTERS[chapter](settings)
+    if published and not wanted:
+        about = sorted({spec.dataset for spec in published} | {"digits"})
+        raise InputError(f"chapter {chapter} has nothing on {settings.dataset}; it is about: {', '.join(about)}")
     found = []
-    for spec, measures in CHAPTERS[chapter](settings).items():
-        if settings.train or spec not in published:
+    for spec, measures in wanted.items():
+        if settings.train or settings.own or spec not in published:
             found.append((spec, complete(spec, measures, store=store, device=settings.device)))
         else:
             found.append((spec, store.find(spec)))

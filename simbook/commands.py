@@ -15,8 +15,9 @@ from simadv import runs, store
 from simadv.checks import InputError, whole
 from simadv.specs import CHOICES, DATASETS, METHODS, EvalSpec, RunSpec, run_spec
 from simbook import audit, chapters, doubts, publish
+from simbook.workers import WorkerError
 
-EXITS = {FloatingPointError: 1, InputError: 2, runs.Unfinished: 3, KeyboardInterrupt: 130}
+EXITS = {FloatingPointError: 1, WorkerError: 1, InputError: 2, runs.Unfinished: 3, KeyboardInterrupt: 130}
 NUMBERS = {"epochs": int, "batch_size": int, "seed": int, "n2": int, "m": int, "images": int, "monitor_images": int}
 NUMBERS |= {"k": int, "fresh": int, "momentum": float}
 NUMBERS |= {"lr": float, "epsilon": float, "n1": float, "lambda_": float, "beta": float, "weight_decay": float}
@@ -142,9 +143,12 @@ def side_by_side(specs: list[RunSpec], arguments: argparse.Namespace, limit: flo
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threads = arguments.threads or max(1, (os.cpu_count() or 1) // arguments.jobs)
-    waiting, running, failed = list(enumerate(specs)), {}, []
+    waiting, running, failed, late = list(enumerate(specs)), {}, [], []
     try:
         while waiting or running:
+            if limit is not None and time.monotonic() > limit:
+                late += [spec.id for _, spec in waiting]
+                waiting.clear()
             while waiting and len(running) < arguments.jobs:
                 number, spec = waiting.pop(0)
                 left = [] if limit is None else ["--budget", f"{max(1, limit - time.monotonic()):.0f}s"]
@@ -160,8 +164,9 @@ def side_by_side(specs: list[RunSpec], arguments: argparse.Namespace, limit: flo
             process.terminate()  # it saves what it did
         for process in running:
             process.wait()
-    if failed:
-        raise runs.Unfinished(f"not done: {', '.join(failed)}")
+    if failed or late:
+        told = {"not done": failed, "time was up before": late}
+        raise runs.Unfinished("; ".join(f"{why}: {', '.join(ids)}" for why, ids in told.items() if ids))
 
 
 def train(arguments: argparse.Namespace, kept: store.Store) -> None:
@@ -174,13 +179,35 @@ def train(arguments: argparse.Namespace, kept: store.Store) -> None:
     if whole("jobs", arguments.jobs, least=1) > 1:
         side_by_side(specs, arguments, limit)
         return
+    one_by_one(specs, kept, deadline=limit, alone=arguments.alone, device=arguments.device)
+
+
+def one_by_one(specs: list[RunSpec], kept: store.Store, *, deadline: float | None, **options) -> None:
+    """Train and measure runs one after the other; one that fails is told, and the others go on.
+
+    Raises:
+        Unfinished: time is up, or of several some failed. What failed: it was the only one.
+    """
+    failed = []
     for spec in specs:
-        if limit is not None and time.monotonic() > limit:
+        if deadline is not None and time.monotonic() > deadline:
             raise runs.Unfinished(f"{spec.id}: time is up before it began")
-        options = {"deadline": limit, "alone": arguments.alone}
-        run = chapters.complete(spec, measures_of(spec), store=kept, device=arguments.device, **options)
+        try:
+            run = chapters.complete(spec, measures_of(spec), store=kept, deadline=deadline, **options)
+        except (FloatingPointError, WorkerError, store.StoreError) as why:
+            if len(specs) == 1:
+                raise
+            print(f"{spec.id}: {why}", file=sys.stderr)
+            failed.append(spec.id)
+            continue
         last = ", ".join(f"{name} {value:.4g}" for name, value in run.history[-1].items())
-        print(f"{spec.id}: done, {run.cost['seconds']:.0f} s, {last}")
+        print(f"{spec.id}: done, {run.cost['seconds']:.0f} s, {last}", flush=True)
+    if failed:
+        raise runs.Unfinished(f"not done: {', '.join(failed)}")
+    # what waited for another run, as examples made for its net do
+    waited = [spec for spec in specs if chapters.unmeasured(kept.get(spec.id), measures_of(spec), kept)]
+    for spec in [spec for spec in waited if kept.get(spec.id).measurable]:
+        chapters.complete(spec, measures_of(spec), store=kept, deadline=deadline, **options)
 
 
 def measure(arguments: argparse.Namespace, kept: store.Store) -> None:
@@ -194,8 +221,11 @@ def measure(arguments: argparse.Namespace, kept: store.Store) -> None:
     if not run.measurable:
         print("warning: stored without its weights, so not checked for masked gradients", file=sys.stderr)
         return
-    for doubt in doubts.of_run(run, spec, store=kept, device=arguments.device):
-        print(f"warning: not to be trusted: {doubt}", file=sys.stderr)
+    try:
+        for doubt in doubts.of_run(run, spec, store=kept, device=arguments.device):
+            print(f"warning: not to be trusted: {doubt}", file=sys.stderr)
+    except InputError as why:  # a stored result needs no data; the check does
+        print(f"warning: not checked for masked gradients: {why}", file=sys.stderr)
 
 
 def compare(arguments: argparse.Namespace, kept: store.Store) -> None:
@@ -217,11 +247,12 @@ def verify(arguments: argparse.Namespace, kept: store.Store) -> None:
     Raises:
         StoreError: one of them is off.
     """
-    wrong = 0
+    wrong = count = 0
     for check in audit.verify(kept, device=arguments.device):
-        wrong += not check.holds
+        wrong, count = wrong + (not check.holds), count + 1
         figures = f"stored {check.stored:.2f} %, measured {check.measured:.2f} %"
         print(f"{'ok ' if check.holds else 'OFF'} {check.run} {check.attack}: {figures}", flush=True)
+    print(f"{count} stored accuracies were measured again")
     if wrong:
         raise store.StoreError(f"{wrong} stored accuracies are off by more than {audit.WITHIN} points")
 

@@ -64,6 +64,11 @@ class Settings:
         return cls(**given)
 
     @property
+    def own(self) -> bool:
+        """Whether the runs are a reader's own: at another number of epochs, or of another seed."""
+        return bool(self.epochs or self.seed)
+
+    @property
     def datasets(self) -> tuple[str, ...]:
         """The data sets to show."""
         return PROFILES[self.profile] if self.dataset == "all" else (self.dataset,)
@@ -80,6 +85,11 @@ class EvaluationSettings(Settings):
 
     method: str = "all"
     lr: float = 0.0
+
+    @property
+    def own(self) -> bool:
+        """Whether the runs are a reader's own: at other epochs or another rate, or of another seed."""
+        return super().own or bool(self.lr)
 
     def __post_init__(self) -> None:
         super().__post_init__()

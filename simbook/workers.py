@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PEER_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
+INSTALLED = ROOT / ".venv-bench" / ".installed"  # make writes it when all is there
 
 
 class WorkerError(RuntimeError):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 
@@ -132,13 +133,26 @@ def test_on_the_command_line(kept, tmp_path, monkeypatch, capsys):
     assert "run = 'mnist/nothing' is not known" in capsys.readouterr().err
     assert command.main(["verify", "--device", "cpu"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 4
-    assert {line.split()[0] for line in lines} == {"ok"}
+    assert len(lines) == 5
+    assert {line.split()[0] for line in lines[:-1]} == {"ok"}
+    assert lines[-1] == "4 stored accuracies were measured again"
     tampered(kept, tmp_path / "none", "none", -1)
     assert command.main(["verify", "--device", "cpu"]) == 2
     out, err = capsys.readouterr()
     assert [line.split()[0] for line in out.splitlines()].count("OFF") == 1
     assert err == "error: 1 stored accuracies are off by more than 0.2 points\n"
+
+
+def test_a_run_of_ones_own_hides_no_published_one(kept, tmp_path, monkeypatch, capsys):
+    """The reader's own is as its record says; the published one of the same name is not."""
+    shutil.copytree(kept.roots[0], tmp_path / "published")
+    shutil.copytree(kept.roots[0], tmp_path / "own")
+    tampered(kept, tmp_path / "published", "none", -1)
+    monkeypatch.setattr(store, "PUBLISHED", tmp_path / "published")
+    monkeypatch.setenv("SIMADV_STORE", str(tmp_path / "own"))
+    assert command.main(["verify", "--device", "cpu"]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:-1]] == ["ok"] * 4 + ["OFF"] + ["ok"] * 3
 
 
 def test_the_store_says_what_was_measured_of_a_run(kept):

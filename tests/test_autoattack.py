@@ -135,17 +135,17 @@ def test_the_measure_sums_over_batches_and_says_which_library(stub, own_store, m
 
 
 def test_without_the_environment_nothing_is_asked_for_and_asking_says_why(own_store, monkeypatch, tmp_path):
-    monkeypatch.setattr(workers, "PEER_PYTHON", tmp_path / "python")
+    monkeypatch.setattr(workers, "INSTALLED", tmp_path / ".installed")
     run = load_or_run(run_spec("digits", "vanilla", **TINY), store=own_store, device="cpu")
     measure = AutoAttack(images=4)
     assert chapters.unmeasured(run, [measure], own_store) == []
     with pytest.raises(InputError, match=r"AutoAttack: it needs the environment \.venv-bench; make peers sets it up"):
         take(run, measure, store=own_store, device="cpu")
-    monkeypatch.setattr(workers, "PEER_PYTHON", tmp_path)
+    monkeypatch.setattr(workers, "INSTALLED", tmp_path)
     assert chapters.unmeasured(run, [measure], own_store) == [measure]
 
 
-@pytest.mark.skipif(not workers.PEER_PYTHON.exists(), reason="make peers sets up the library")
+@pytest.mark.skipif(not workers.INSTALLED.exists(), reason="make peers sets up the library")
 def test_the_library_itself(own_store, digits):
     """A net that is not robust falls, and every example lies in its ball."""
     run = load_or_run(run_spec("digits", "vanilla", epochs=3, monitor=None), store=own_store, device="cpu")

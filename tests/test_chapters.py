@@ -15,11 +15,14 @@ import nbformat
 import pytest
 from jupyter_client.manager import start_new_kernel
 
+from simadv.checks import InputError
 from simadv.store import PUBLISHED, Store, write_record
-from simbook.chapters import asked, evaluation_runs, evaluations
+from simbook import chapters
+from simbook.chapters import asked, collect, evaluation_runs, evaluations
 from simbook.measures.survival import Transfer
 from simbook.publish import LIMIT, with_weights
 from simbook.settings import EvaluationSettings as Settings
+from simbook.settings import Settings as BookSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = ROOT / "book"
@@ -195,6 +198,26 @@ def test_nbval_fails_when_a_stored_number_changes(kind, tmp_path):
     done = run_nbval(tmp_path / "runs")
     assert done.returncode == 1
     assert "failed" in done.stdout
+
+
+def test_a_chapter_that_has_nothing_on_a_data_set_says_so(own_store):
+    with pytest.raises(
+        InputError, match="chapter 07_beyond has nothing on cifar10; it is about: digits, fmnist, mnist"
+    ):
+        collect("07_beyond", BookSettings(dataset="cifar10"), store=own_store)
+    assert collect("cost", BookSettings(dataset="cifar10"), store=own_store) == []
+
+
+def test_runs_of_another_seed_are_a_readers_own_and_trained_one_and_all(own_store, monkeypatch):
+    """Those of seed 1 that the book asks for, too, and those that it does not."""
+    trained = []
+    monkeypatch.setattr(chapters, "complete", lambda spec, *_, **__: trained.append(spec))
+    collect("07_beyond", BookSettings(dataset="mnist", seed=1), store=own_store)
+    assert len(trained) == len(chapters.beyond_runs(BookSettings(), "mnist"))
+    assert {spec.seed for spec in trained} == {1}
+    trained.clear()
+    collect("07_beyond", BookSettings(dataset="mnist"), store=own_store)
+    assert trained == []
 
 
 def test_the_published_store_stays_small():

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import termios
+import time
 import warnings
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from simadv.specs import EvalSpec, run_spec
 from simadv.store import Store
 from simbook import chapters
 from simbook import commands as command
+from simbook.measures.survival import Transfer
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEC = run_spec("digits", "sim", epochs=2, n1=10, n2=2, images=64, monitor_images=20, lr=1e-3, batch_size=32)
@@ -238,18 +240,19 @@ from simbook import chapters
 tiny = {tiny}
 specs = [run_spec("digits", "vanilla", seed=seed, **tiny) for seed in range(3)]
 if "{diverge}":
-    specs.append(run_spec("digits", "vanilla", **(tiny | {{"lr": 1e38, "precision": "float32"}})))
+    specs.insert(0, run_spec("digits", "vanilla", **(tiny | {{"lr": 1e38, "precision": "float32"}})))
 chapters.asked = lambda: {{"06_evaluation": {{spec: [EvalSpec(attack="none", images=20)] for spec in specs}}}}
 """
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
 @pytest.mark.parametrize("diverge", ["", "yes"])
-def test_jobs_run_side_by_side_and_tell_what_was_not_done(diverge, home):
+def test_many_runs_go_on_past_one_that_fails_and_tell_what_was_not_done(diverge, jobs, home):
     """Each run in a process of its own, which a sitecustomize of the test gives a short plan."""
     (home / "site").mkdir()
     (home / "site" / "sitecustomize.py").write_text(ASKED.format(tiny=TINY, diverge=diverge))
     line = environment(home) | {"PYTHONPATH": f"{home / 'site'}{os.pathsep}{ROOT}"}
-    words = [sys.executable, "-m", "simadv", "run", "--all", "--jobs", "2", "--device", "cpu"]
+    words = [sys.executable, "-m", "simadv", "run", "--all", "--jobs", jobs, "--device", "cpu"]
     done = subprocess.run(words, cwd=home, env=line, capture_output=True, text=True, timeout=120)
     own = Store(home / "runs")
     assert len(own.ids()) == 3
@@ -262,6 +265,56 @@ def test_jobs_run_side_by_side_and_tell_what_was_not_done(diverge, home):
         assert re.fullmatch(r"not done: digits/vanilla-e1-lr1e38-s0-\w{6}", last.replace("e+38", "e38"))
     else:
         assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_job_starts_when_time_is_up(home, monkeypatch):
+    class Stuck:
+        def __init__(self, words, env):
+            started.append(words[4])
+            self.polls, self.returncode = 0, 0
+
+        def poll(self):
+            clock[0] += 1.0
+            return None if clock[0] < 3 else 0
+
+        def terminate(self):
+            raise AssertionError("nothing was stopped from outside")
+
+        wait = terminate
+
+    started, clock = [], [0.0]
+    monkeypatch.setattr(command.subprocess, "Popen", Stuck)
+    monkeypatch.setattr(command.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(command.time, "sleep", lambda _: None)
+    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+    specs = [run_spec("digits", "vanilla", seed=seed) for seed in range(4)]
+    arguments = command.parser().parse_args(["run", "--all", "--jobs", "2"])
+    late = ", ".join(spec.id for spec in specs[2:])
+    with pytest.raises(runs.Unfinished, match=f"^time was up before: {late}$"):
+        command.side_by_side(specs, arguments, 2.0)
+    assert started == [spec.id for spec in specs[:2]]
+
+
+def test_what_waited_for_another_run_is_measured_at_the_end(home, monkeypatch):
+    """Examples made for the net of a run that is trained later."""
+    first, second = (run_spec("digits", "vanilla", seed=seed, **TINY) for seed in (1, 2))
+    foreign = Transfer(source=second.id, attack="BIM(2,3)", images=20)
+    monkeypatch.setattr(chapters, "asked", lambda: {"06_evaluation": {first: [foreign], second: []}})
+    own = Store(home / "runs")
+    assert command.main(["run", "--all", "--device", "cpu"]) == 0
+    assert own.evaluation(own.get(first.id), foreign)["images"] == 20
+
+
+def test_a_measure_is_not_begun_where_it_took_longer_than_is_left(home, kept, monkeypatch):
+    run = kept.get(SPEC.id)
+    clean = EvalSpec(attack="none", images=20)
+    kept.add_evaluation(run, clean, {"images": 20, "true": 1, "predicted": 1, "seconds": 500.0})
+    assert chapters.longest(clean, "digits", kept) == 500.0
+    assert chapters.longest(clean, "mnist", kept) == chapters.A_MEASURE
+    other = run_spec("digits", "vanilla", seed=5, **TINY)
+    with pytest.raises(runs.Unfinished, match="time is up before none-"):
+        chapters.complete(other, [clean], store=kept, device="cpu", deadline=time.monotonic() + 300)
+    assert kept.find(other) is not None, "it was trained"
 
 
 # --- plan and status

@@ -267,3 +267,13 @@ def test_a_refreshed_chapter_holds_results_and_nothing_else_that_changes(book):
     assert notebook.metadata.kernelspec.name == "python3"
     assert "papermill" not in texts[0]
     assert str(book) not in texts[0]
+
+
+@pytest.mark.parametrize("name", ["SIMADV_STORE", "SIMADV_DATA"])
+@pytest.mark.parametrize(("given", "seen"), [("mine", str(ROOT / "mine")), ("/a/b", "/a/b"), ("~/c", "~/c"), ("", "")])
+def test_make_names_folders_from_where_it_was_called(name, given, seen, tmp_path):
+    """Chapters run in book/, and a folder's name is meant from here."""
+    shown = tmp_path / "show.mk"
+    shown.write_text(f"include {ROOT / 'Makefile'}\nshow:\n\t@printenv {name} || true\n", encoding="utf-8")
+    done = run("make", "-s", "-f", str(shown), "show", cwd=ROOT, **{name: given})
+    assert done.stdout.strip() == seen

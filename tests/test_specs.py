@@ -312,6 +312,25 @@ def test_a_cycle_that_is_cut_short_is_a_caution(changes, words):
     assert all(word in caution for word in words or [])
 
 
+def test_cautions_count_steps_an_epoch_and_name_a_last_epoch_that_is_no_typical_one():
+    assert "at 60% of epsilon or less" in run_spec("mnist", "sim-k", k=2, epochs=63, reset="cycle").caution
+    free = {"reset": "never", "fresh": 5}
+    assert "the last of 60 epochs has a fresh gradient" in run_spec("mnist", "free-sim", **free).caution
+    assert run_spec("mnist", "free-sim", **free, epochs=61).caution is None
+
+
+@pytest.mark.parametrize("make", [lambda **e: run_spec("mnist", "fgsm", **e), lambda **e: EvalSpec(attack="FGSM", **e)])
+def test_epsilon_is_in_pixels_of_0_to_1(make):
+    assert make(epsilon=1).epsilon == 1.0
+    with pytest.raises(InputError, match="epsilon = 8 must be at most 1"):
+        make(epsilon=8)
+
+
+def test_a_seed_fits_the_generators():
+    with pytest.raises(InputError, match=f"seed = {2**70} must be at most"):
+        run_spec("mnist", "fgsm", seed=2**70)
+
+
 def test_no_other_method_is_cautioned():
     cycles = ("sim", "sim-k", "free-sim")
     assert [method for method in OWN if run_spec("mnist", method, epochs=65).caution] == list(cycles)

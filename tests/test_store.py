@@ -392,6 +392,19 @@ def test_the_default_store_is_the_readers_own_over_the_published_one(own_store, 
     assert store.default().roots == [ROOT / "local_runs", ROOT / "book" / "runs"]
 
 
+def test_ones_own_store_is_never_the_published_one(monkeypatch):
+    for name in (store.PUBLISHED, store.PUBLISHED.parent / "runs" / ".." / "runs"):
+        monkeypatch.setenv("SIMADV_STORE", str(name))
+        with pytest.raises(InputError, match=r"SIMADV_STORE = .* is the published store"):
+            store.default()
+    monkeypatch.chdir(store.PUBLISHED.parent)
+    monkeypatch.setenv("SIMADV_STORE", "runs")
+    with pytest.raises(InputError, match="SIMADV_STORE = runs is the published store"):
+        store.default()
+    monkeypatch.setenv("SIMADV_STORE", "~/of-mine")
+    assert store.default().roots[0] == Path.home() / "of-mine"
+
+
 # --- two processes
 
 

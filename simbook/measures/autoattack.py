@@ -73,7 +73,7 @@ class AutoAttack(Measure):
 
 def missing() -> str | None:
     """Return what to do for the library's environment, or None where it is."""
-    return None if workers.PEER_PYTHON.exists() else "it needs the environment .venv-bench; make peers sets it up"
+    return None if workers.INSTALLED.exists() else "it needs the environment .venv-bench; make peers sets it up"
 
 
 def counted(path: Path, images: int, *, label: str) -> dict:

@@ -120,8 +120,9 @@ class Watched(Adversary):
             fresh = input_gradient(model, self.points[seen], y[index < self.images], mode="train")
             same = (fresh.sign() == stale.sign())[stale != 0].double()
             weight = fresh[stale != 0].abs().double()
-            row = (float(same.sum()), float((same * weight).sum()) / float(weight.sum()), len(same))
-            self.agreed.setdefault(epoch, []).append(row)
+            if weight.any():  # else there is nothing that could agree
+                row = (float(same.sum()), float((same * weight).sum()) / float(weight.sum()), len(same))
+                self.agreed.setdefault(epoch, []).append(row)
         return self.adversary(model, x_hat, y, index, epoch=epoch, view=view, generator=generator)
 
     def observe(self, x_hat, x_tilde, index, *, epoch, view) -> None:
