@@ -79,8 +79,8 @@ def of_space(table: pd.DataFrame, toy: Toy) -> str:
             else f"BIM's examples take {of.cells[bim]:.0f} % of the places and SIM's {of.cells[sim]:.0f} %.",
             f"Inside the ball are {of.inside[sim]:.0f} % of SIM's examples, and {of.inside[free]:.0f} % of Free-Adv's: "
             "at the image itself, where a full step back from the surface ends.",
-            f"Free-Adv's nets have {of.clean[free]:.0f} % of the clean points right, the others "
-            f"{of.clean.drop(free).min():.0f} % at the least.",
+            f"Free-Adv's nets have {of.clean[free]:.0f} % of the clean points right, the others at least "
+            f"{of.clean.drop(free).min():.0f} %.",
             "Trained on such examples, this many points withstand the exhaustive search: "
             + ", ".join(f"{name} {of[OPTIMAL][name]:.0f} %" for name in (optimal, bim, fgsm, sim, staggered, VANILLA))
             + ".",
