@@ -258,6 +258,8 @@ def test_free_sim_is_what_takes_no_attack_pass():
     assert plain.startswith("Without an attack pass: free-SIM(10), no reset ends at 60.0 % (± 0.0 in one seed; clean")
     assert "fresh every 2 ends at 50.0 %" in fresh
     assert fresh.endswith("its last 5 epochs are 80 points apart."), "it is not the last epoch that counts"
+    (told, _) = beyond_claims.free_told(rows.assign(AutoAttack=17.7))
+    assert "; AutoAttack 17.7 %) for" in told
 
 
 def survivor(title, bim, **tests):

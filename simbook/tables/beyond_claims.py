@@ -202,7 +202,9 @@ def verdicts(found: Found, settings: Settings, *, store: Store | None = None) ->
 
 def ends(row) -> str:
     """Return how a setting ends, as the middle of a sentence."""
-    return f"{row.title} ends at {row.end:.1f} % ({within(row)}; clean {row.clean:.1f} %) for {row.F:g} F an image"
+    left = f"; AutoAttack {row.AutoAttack:.1f} %" if pd.notna(row.AutoAttack) else ""
+    about = f"{within(row)}; clean {row.clean:.1f} %{left}"
+    return f"{row.title} ends at {row.end:.1f} % ({about}) for {row.F:g} F an image"
 
 
 def free_told(rows: pd.DataFrame) -> list[str]:
