@@ -484,6 +484,18 @@ def test_findings_say_how_far_the_papers_method_is_from_iterated_training():
     assert beyond_claims.gap_told(nets.assign(AutoAttack=[80.0, np.nan])) == []
 
 
+def test_findings_name_what_is_as_good_as_iterated_training_for_less():
+    rows = [("B", "bim", 86.0, 4000), ("A", "atta", 84.5, 300), ("C", "sim", 83.9, 480), ("K", "sim-k", 87.0, 600)]
+    rows += [("M", "madry", 90.0, 4000), ("N", "sim", np.nan, 100)]
+    table = pd.DataFrame(rows, columns=["title", "method", "AutoAttack", "F"])
+    assert beyond_claims.cheap_told(table) == [
+        "Within 2 points of B under AutoAttack (86.0 % for 4000 F an image), or above: A, 84.5 % for 300 F; "
+        "K, 87.0 % for 600 F."
+    ]
+    assert beyond_claims.cheap_told(table.assign(AutoAttack=[86.0] + [0.0] * 5))[0].endswith("none that was run.")
+    assert beyond_claims.cheap_told(table[1:]) == []
+
+
 def test_names_tell_what_a_run_does():
     def name(method, **choice):
         return title(run_spec("mnist", method, **choice))

@@ -1,9 +1,11 @@
 r"""README's tables: MNIST's rows of Table 3 beside the paper's, and what chapter 7 trained beside SIM-Adv."""
 
+import textwrap
+
 from simadv.store import PUBLISHED, Store
 from simbook import chapters
 from simbook.settings import EvaluationSettings, Settings
-from simbook.tables import beyond
+from simbook.tables import beyond, beyond_claims
 from simbook.tables.common import NOT_RUN, rate
 from simbook.tables.evaluation import accuracies
 from simbook.tables.evaluation_claims import of_table3
@@ -40,16 +42,18 @@ def headline(store: Store | None = None) -> str:
 
 
 def survey(store: Store | None = None) -> str:
-    """Return the first nets of chapter 7 on MNIST in Markdown: what each cost, and how it ends."""
+    """Return the first nets of chapter 7 on MNIST in Markdown: what each cost, how it ends, and which are worth it."""
     store, settings = store or Store(PUBLISHED), Settings(dataset="mnist")
     found = [(spec, store.find(spec)) for spec in chapters.beyond(settings)]
     lines = [SURVEYED, ["---"] * len(SURVEYED)]
-    for row in beyond.bars(found, store=store).head(FIRST).itertuples():
+    bars = beyond.bars(found, store=store)
+    for row in bars.head(FIRST).itertuples():
         seeds = f" ({row.seeds:.0f} seeds)" if row.seeds > 1 else ""
         cells = [f"{row.end:.1f} ± {row.sd:.1f}{seeds}" if row.end == row.end else NOT_RUN]
         cells += [f"{value:.1f}" if value == value else NOT_RUN for value in (row.clean, row.AutoAttack)]
         lines.append([row.title, f"{row.F:g}", cells[1], cells[0], cells[2]])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n\n".join([table, *(textwrap.fill(told, 120) for told in beyond_claims.cheap_told(bars))])
 
 
 def renewed(text: str, store: Store | None = None) -> str:
