@@ -47,6 +47,7 @@ A_MEASURE = 60.0
 GREY = ("mnist", "fmnist", "digits")
 # Whom to trust: Madry's attack from ten points, in 50 steps that reach 2.5 epsilon, on a slice that a CPU can afford.
 STRONGER, SLICE = "Madry(20,50)x10", {"digits": 60}
+HARDER = (STRONGER, "AutoAttack")  # than those of Table 3
 # Other seeds of the rows of Table 3, none of their weights published: SIM-Adv's first, then by what they cost.
 SEEDS, REPEATED = (1, 2), ("sim", "vanilla", "free", "atda", "bim", "madry")
 # What a CPU can do of CIFAR-10: few images, few epochs, and a slice of the test set. Never the paper's rows.

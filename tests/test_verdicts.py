@@ -116,6 +116,20 @@ def test_claims_of_chapter_6_are_differences_beside_the_paper_s():
     assert part.verdict.tolist()[7:] == ["not tested", "not tested"]
 
 
+def test_a_method_fails_if_one_attack_of_many_steps_breaks_it():
+    frame = accuracies(free={"FGSM": 94, "BIM(10,40)": 66}, sim={"FGSM": 96, "BIM(10,40)": 90})
+    assert evaluation_claims.of_accuracies(frame, "mnist").verdict[0] == "does not hold", "it keeps more than a half"
+    left = accuracies(free={"AutoAttack": 2, "Madry(20,50)x10": 29}, sim={"AutoAttack": 82}).assign(images=1000)
+    table = evaluation_claims.of_accuracies(pd.concat([frame, left]), "mnist")
+    assert table.part[0] == "Free-Adv: half of FGSM's - AutoAttack's > 0"
+    assert table.ours[0].startswith("45.00 [")
+    assert table.verdict[0] == "holds"
+    other = left.assign(lr=1e-3)
+    assert evaluation_claims.of_accuracies(pd.concat([frame, other]), "mnist").verdict[0] == "does not hold", "a rate"
+    sim = table[table.part.str.startswith("SIM-Adv: ")].iloc[0]
+    assert (sim.part, sim.ours.split()[0]) == ("SIM-Adv: AutoAttack's - half of FGSM's > 0", "34.00")
+
+
 def test_a_pair_is_compared_at_a_rate_that_both_have():
     """SIM-Adv does better at 1e-3, where its rival was not run, or was and does worse."""
     frame = accuracies(sim={"BIM(10,40)": 80}, madry={"BIM(10,40)": 82})
