@@ -77,6 +77,7 @@ def stub(tmp_path, monkeypatch):
     python.write_text(f"#!/bin/sh\n{call}\n")
     python.chmod(0o755)
     monkeypatch.setattr(workers, "PEER_PYTHON", python)
+    monkeypatch.setattr(workers, "INSTALLED", python)
     return tmp_path
 
 

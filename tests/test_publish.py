@@ -195,7 +195,9 @@ def test_a_plan_goes_on_past_a_measure_that_cannot_be_made(weightless, capsys):
 def test_verify_measures_the_nets_that_are_there(weightless, capsys):
     code, out, _ = shown("verify", "--device", "cpu", capsys=capsys)
     assert code == 0
-    assert [line.split()[1] for line in out.splitlines()] == [FIRST.id]
+    *lines, last = out.splitlines()
+    assert [line.split()[1] for line in lines] == [FIRST.id]
+    assert last == "1 stored accuracies were measured again"
 
 
 # --- a reader's own training of a published run
