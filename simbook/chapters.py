@@ -373,8 +373,9 @@ def complete(spec: RunSpec, measures: list, *, store: Store, device: str = "auto
             warnings.warn(f"{spec.id} was stored without its weights: {measure.id} cannot be measured", stacklevel=2)
         return run
     for measure in unmeasured(run, measures, store):
-        if deadline is not None and time.monotonic() + longest(measure, spec.dataset, store) > deadline:
-            raise Unfinished(f"{spec.id}: time is up before {measure.id}; what was measured is stored, run it again")
+        if deadline is not None and time.monotonic() + (most := longest(measure, spec.dataset, store)) > deadline:
+            needs = f"{measure.id}, which may take {most:.0f} s and cannot be interrupted"
+            raise Unfinished(f"{spec.id}: time is up before {needs}; what was measured is stored, run it again")
         take(run, measure, store=store, device=device)
     return run
 
