@@ -224,6 +224,8 @@ def measure(arguments: argparse.Namespace, kept: store.Store) -> None:
     try:
         for doubt in doubts.of_run(run, spec, store=kept, device=arguments.device):
             print(f"warning: not to be trusted: {doubt}", file=sys.stderr)
+    except store.StoreError:
+        raise
     except InputError as why:  # a stored result needs no data; the check does
         print(f"warning: not checked for masked gradients: {why}", file=sys.stderr)
 

@@ -21,7 +21,7 @@ from simadv import runs, store
 from simadv.checks import InputError
 from simadv.specs import EvalSpec, run_spec
 from simadv.store import Store
-from simbook import chapters
+from simbook import chapters, doubts
 from simbook import commands as command
 from simbook.measures.survival import Transfer
 
@@ -317,6 +317,23 @@ def test_a_measure_is_not_begun_where_it_took_longer_than_is_left(home, kept, mo
     ):
         chapters.complete(other, [clean], store=kept, device="cpu", deadline=time.monotonic() + 300)
     assert kept.find(other) is not None, "it was trained"
+
+
+def test_a_stored_result_is_told_without_data_and_a_damaged_net_is_an_error(kept, cli, monkeypatch):
+    run = kept.get(SPEC.id)
+    spec = EvalSpec(attack="BIM(2,3)", images=20)
+    kept.add_evaluation(run, spec, {"images": 20, "true": 5, "predicted": 6})
+    words = ("evaluate", SPEC.id, "--attack", "BIM(2,3)", "--images", "20", "--device", "cpu")
+    with monkeypatch.context() as without:
+        without.setattr(doubts, "load_data", lambda *_: (_ for _ in ()).throw(InputError("no data")))
+        code, out, err = cli(*words)
+    assert (code, err) == (0, "warning: not checked for masked gradients: no data\n")
+    assert "25.00 % (true labels), 30.00 % (predicted labels)" in out
+    path = run.folder / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    code, _, err = cli(*words)
+    assert code == 2
+    assert err.startswith("error: ")
 
 
 # --- plan and status

@@ -9,12 +9,12 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from simbook.measures.survival import RADII
 from simbook.plots.style import COLOURS, nothing_yet, shared_legend
+from simbook.tables.beyond import LATE
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 # a colour and a marker each; SIM-Adv's resets apart
 FAMILIES = ("SIM-Adv", "SIM-Adv, no reset", "SIM-Adv, other resets", "SIM-Adv, k steps", "free-SIM", "ATTA-1")
 FAMILIES += ("FGSM-MEP", "RS-FGSM, N-FGSM", "BIM-Adv", "Vanilla, Free-Adv")
-SMOOTH = 5  # epochs: a run is judged by the mean of its last so many
 SHOWN = (0.05, 0.95)  # the shares that an axis of odds has room for
 
 
@@ -36,8 +36,9 @@ def family(method: str, reset: str | None) -> str:
 def passes(curves: pd.DataFrame, *, title: str) -> Figure:
     """Draw robust accuracy against the passes spent: a panel a data set, a colour and marker a family, a line a run.
 
-    A line is the mean of the last :data:`SMOOTH` epochs at each; the marker is where it ends. The axis is one of odds,
-    so that 80 and 90 % are as far apart as 20 and 10 %; what is trained by Eq. 15 as printed is left out.
+    A line is at each epoch the mean of the last :data:`simbook.tables.beyond.LATE`; the marker is where it ends. The
+    axis is one of odds, so that 80 and 90 % are as far apart as 20 and 10 %; what is trained by Eq. 15 as printed is
+    left out.
 
     Args:
         curves: as :func:`simbook.tables.beyond.curves` makes them.
@@ -65,7 +66,7 @@ def spent(axes: Axes, line: pd.DataFrame) -> None:
     """Draw one run of :func:`passes`: its line, and above all lines where it ends."""
     label = family(line.method.iloc[0], line.reset.iloc[0])
     i = FAMILIES.index(label)
-    share = (line.robust.astype(float).rolling(SMOOTH, min_periods=1).mean() / 100).clip(*SHOWN)
+    share = (line.robust.astype(float).rolling(LATE, min_periods=1).mean() / 100).clip(*SHOWN)
     axes.plot(line.F.astype(float), share, lw=1.1, alpha=0.45, color=COLOURS[i])
     look = {"color": COLOURS[i], "marker": MARKERS[i], "ls": "", "mec": "white", "zorder": 3, "clip_on": False}
     axes.plot(line.F.astype(float)[-1:], share[-1:], ms=8, label=label, **look)
