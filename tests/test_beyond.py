@@ -24,7 +24,7 @@ from simbook.measures.base import take
 from simbook.measures.survival import RADII, Signs, Staleness, Transfer
 from simbook.plots import beyond as plots
 from simbook.settings import Settings
-from simbook.tables import beyond, beyond_claims, survival
+from simbook.tables import beyond, beyond_claims, beyond_told, judging, sim_adv, survival
 from simbook.tables.common import leading, title
 
 SMALL = {"images": 24, "batch_size": 8, "epochs": 4, "monitor": "FGSM", "monitor_images": 8, "precision": "float32"}
@@ -231,7 +231,7 @@ def test_seeds_are_one_line_each_setting():
     assert (shown.seeds, shown["last 5 epochs"]) == ("3", f"{row.end:.1f} (10.0 to 100.0)")
     assert shown["lowest since cycle 1"] == "20.0 after epoch 2"
     assert beyond.literal(found).iloc[0].robust == f"{row.end:.1f}"
-    assert beyond_claims.within(row) == f"± {row.sd:.1f} over 3 seeds"
+    assert beyond_told.within(row) == f"± {row.sd:.1f} over 3 seeds"
 
 
 def test_what_each_of_the_four_leaves_is_shown_where_it_was_run():
@@ -254,12 +254,13 @@ def test_free_sim_is_what_takes_no_attack_pass():
         found.append(fake(spec, line))
     rows = beyond.bars(found, store=nothing_measured())
     assert beyond_claims.without_attacks(rows)["end"].tolist() == [60.0]
-    plain, fresh = beyond_claims.free_told(rows)
-    assert plain.startswith("Without an attack pass: free-SIM(10), no reset ends at 60.0 % (± 0.0 in one seed; clean")
-    assert "fresh every 2 ends at 50.0 %" in fresh
+    plain, fresh = beyond_told.free_told(rows)
+    best = "Without an attack pass free-SIM(10), no reset is best: it ends at 60.0 % (± 0.0 in one seed; "
+    assert plain.startswith(best)
+    assert "fresh every 2 is best: it ends at 50.0 %" in fresh
     assert fresh.endswith("its last 5 epochs are 80 points apart."), "it is not the last epoch that counts"
-    (told, _) = beyond_claims.free_told(rows.assign(AutoAttack=17.7))
-    assert "; AutoAttack 17.7 %) for" in told
+    (told, _) = beyond_told.free_told(rows.assign(AutoAttack=17.7))
+    assert " F, 17.7 % under AutoAttack); its last" in told
 
 
 def survivor(title, bim, **tests):
@@ -281,14 +282,16 @@ def test_survival_holds_only_when_every_test_was_taken():
 
 
 def test_findings_rank_what_withstands_autoattack():
-    nets = pd.DataFrame(
-        [survivor(name, 90.0, AutoAttack=left, images=1000) for name, left in (("A", 80.0), ("B", 85.0))]
-    )
+    left = {"A": 80.0, "B": 85.0} | {f"N{i}": 10.0 + i for i in range(beyond_told.NAMED)}
+    nets = pd.DataFrame([survivor(name, 90.0, AutoAttack=value, images=1000) for name, value in left.items()])
     nets = pd.concat([nets, nets[:1].assign(title="C", AutoAttack=np.nan)])
-    (said,) = beyond_claims.four_told(nets)
-    assert said.startswith("Under AutoAttack, first 1000 images, seed 0: B 85.0 % (82.7 to 87.1; BIM 90.0); A 80.0 % (")
+    said, *gap = beyond_told.four_told(nets)
+    assert gap == []
+    assert said.startswith("AutoAttack, on the first 1000 images, leaves B 85.0 % (82.7 to 87.1; BIM 90.0); A 80.0 % (")
+    assert said.endswith("; 2 more have 11.0 % or less.")
     assert "C" not in said
-    assert beyond_claims.four_told(nets[2:]) == beyond_claims.four_told(nets.drop(columns="AutoAttack")) == []
+    assert "more" not in beyond_told.four_told(nets[:2])[0]
+    assert beyond_told.four_told(nets[-1:]) == beyond_told.four_told(nets.drop(columns="AutoAttack")) == []
 
 
 def test_findings_name_the_fewest_passes_of_each_kind():
@@ -299,18 +302,61 @@ def test_findings_name_the_fewest_passes_of_each_kind():
         ("B", "bim", 192.0, np.nan),
     ]
     table = pd.DataFrame(rows, columns=["title", "method", *beyond.TO]).assign(dataset="mnist")
-    (said,) = beyond_claims.fewest_told(table)
+    (said,) = beyond_told.fewest_told(table)
     assert said == "The fewest passes an image to 85 %: A, 40 F; of SIM-Adv, T, 72.5 F; of BIM-Adv, B, 192 F."
 
 
-def test_findings_say_each_claim_in_its_own_words():
+def test_findings_say_in_plain_words_what_each_verdict_means():
     rows = [("C7.3", "a > 0", "1.00", "holds"), ("C7.7", "b > 0", "2.00", "holds")]
     rows += [("C7.7", "c > 0", "-3.00", "does not hold"), ("C7.9", "d > 0", "not run", "not tested")]
     table = pd.DataFrame(rows, columns=["claim", "part", "ours", "verdict"])
-    assert beyond_claims.judged_told(table) == [
-        "C7.3 holds: *SIM-Adv without a common reset keeps its robustness in every epoch.* (a: 1.00)",
-        "C7.7 does not hold: *At equal passes SIM-Adv is ahead of its neighbours.* (b: 2.00; c: -3.00)",
-        "Not tested yet: C7.9.",
+    assert beyond_told.leads(table) == [
+        "Without a reset no epoch is weak",
+        "SIM-Adv is not ahead of its neighbours",
+        "Trained by Eqs. 14 and 15 as printed, SIM-Adv is no worse: not tested",
+    ]
+    assert beyond_told.judged_told(table) == [
+        "*C7.3 holds* (a: 1.00).",
+        "*C7.7 does not hold* (b: 2.00; c: -3.00).",
+        "*C7.9 not tested* (d: not run).",
+    ]
+    assert beyond_told.PLAIN.keys() == {claim for claim in judging.CLAIMS if claim.startswith("C7.")}
+
+
+def row_of(title, method, end, **more):
+    about = {"title": title, "method": method, "end": end, "dataset": "mnist", "projection": "ball", "seeds": 1, "F": 8}
+    return about | {"sd": 0.5, "lowest": end - 1, "n1": 10.0, "clean": 99.0} | more
+
+
+def test_findings_set_the_resets_the_steps_and_the_printed_equation_side_by_side():
+    rows = [row_of("S", "sim", 80.0, reset="cycle"), row_of("N", "sim", 82.0, reset="never", AutoAttack=70.0)]
+    rows += [row_of("Q", "sim", 90.0, reset="never", n1=3.0), row_of("K", "sim-k", 85.0, reset="never", F=10)]
+    rows += [row_of("L", "sim", 60.0, reset="cycle", projection="literal"), row_of("A", "atta", 81.0, n1=30.0)]
+    table = pd.DataFrame(rows).reindex(columns=beyond.BAR_COLUMNS)
+    spread = "± 0.5 in one seed"
+    assert beyond_told.resets_told(table) == [
+        f"SIM-Adv with n1 = 10 ends with its reset at 80.0 % ({spread}; 8 F), 79.0 % in its worst epoch; "
+        f"without at 82.0 % ({spread}; 8 F, 70.0 % under AutoAttack), 81.0 % in its worst epoch."
+    ]
+    (highest,) = beyond_told.highest_told(table)
+    assert highest.startswith("Of 4 SIM-Adv these end highest: Q at 90.0 %")
+    assert "K at 85.0 %" in highest
+    (steps,) = beyond_told.steps_told(table)
+    assert steps.startswith("N ends at 82.0 %")
+    assert steps.endswith(f"K ends at 85.0 % ({spread}; 10 F).")
+    (printed,) = beyond_told.literal_told(table)
+    assert printed == f"S ends at 80.0 % ({spread}; 8 F); L ends at 60.0 % ({spread}; 8 F)."
+    assert beyond_told.neighbours_told(table) == [f"A ends at 81.0 % ({spread}; 8 F)."]
+    for told in (beyond_told.resets_told, beyond_told.highest_told, beyond_told.steps_told, beyond_told.literal_told):
+        assert told(table[table.method.eq("atta")]) == []
+
+
+def test_findings_say_what_the_labels_bring_at_the_rate_of_table_3():
+    row = {"method": "vanilla", "lr": 1e-4, "true": 0.5, "predicted": 1.5, "error": 2.0, "share": 0.5}
+    labels = pd.DataFrame([row, row | {"lr": 1e-3}, row | {"method": "sim"}])
+    assert beyond_told.labels_told(labels, "mnist") == [
+        "Vanilla at rate 1e-4 has 0.50 % under BIM by true labels and 1.50 % by predicted ones: of 2.00 % that it gets "
+        "wrong when clean, the attack puts 50 % right."
     ]
 
 
@@ -420,8 +466,9 @@ def test_what_was_not_run_is_not_tested():
     table = beyond_claims.verdicts(nothing, Settings(dataset="mnist"), store=store)
     assert set(table.verdict) == {"not tested"}
     assert set(table.claim) == {f"C7.{i}" for i in range(1, 10)}
-    said = beyond_claims.findings(
-        table, beyond.bars(nothing, store=store), survival.survivors(nothing, store=store), "mnist"
+    labels = beyond.inflation(sim_adv.accuracies(nothing, store=store), "mnist")
+    said = beyond_told.findings(
+        table, beyond.bars(nothing, store=store), survival.survivors(nothing, store=store), labels, "mnist"
     )
     assert "nothing was run" in said
 
@@ -461,14 +508,21 @@ def test_figures_draw_with_and_without_runs():
 def test_findings_name_the_nets_whose_gradients_may_be_masked():
     rows = {"dataset": "mnist", "title": "A", "method": "sim", "projection": "ball", "end": 9.0, "clean": 90.0}
     bars = pd.DataFrame([rows | {"seeds": 1}]).reindex(columns=beyond.BAR_COLUMNS)
-    table = pd.DataFrame({"dataset": [], "claim": [], "verdict": []})
-    masked = pd.DataFrame([SIGNS | {"chance": 1.5, "unbounded": 3.0}])
-    said = beyond_claims.findings(table, bars, masked, "mnist")
-    assert "may be too high: A (unbounded is not 0, 3.0 %, chance finds more, 1.5 %)." in said
-    assert "in its worst epoch since n2, and shows signs of masked gradients (unbounded" in said
-    assert "masked" not in beyond_claims.findings(table, bars, pd.DataFrame([SIGNS]), "mnist")
-    broken = beyond_claims.findings(table, bars.assign(clean=44.0), pd.DataFrame([SIGNS]), "mnist")
-    assert "Broke down in training at this rate, so no rival here: A (clean 44.0 %)." in broken
+    table, labels = pd.DataFrame({"dataset": [], "claim": [], "verdict": []}), pd.DataFrame({"method": [], "lr": []})
+    masked = pd.DataFrame([SIGNS | {"title": f"N{i}", "chance": 1.5 + i} for i in range(beyond_told.MOST + 2)])
+
+    def said(bars, nets):
+        return beyond_told.findings(table, bars, nets, labels, "mnist")
+
+    text = said(bars, pd.concat([masked, pd.DataFrame([SIGNS | {"unbounded": 3.0}])]))
+    assert "by the sign that says so: *unbounded is not 0* (% of the images): A 3.0; *chance finds more* (" in text
+    assert "images): N4 5.5, N3 4.5, N2 3.5 and 2 more." in text
+    assert "Masked" not in said(bars, pd.DataFrame([SIGNS]))
+    assert "Broke down in training at this rate: A (clean 44.0 %)." in said(
+        bars.assign(clean=44.0), pd.DataFrame([SIGNS])
+    )
+    missing = pd.concat([bars, bars.assign(title="M", end=np.nan)])
+    assert "**No rivals, and not run.** Not run, or not watched, yet: M." in said(missing, pd.DataFrame([SIGNS]))
 
 
 def test_findings_say_how_far_the_papers_method_is_from_iterated_training():
@@ -478,22 +532,22 @@ def test_findings_say_how_far_the_papers_method_is_from_iterated_training():
             survivor("B", 91.2, AutoAttack=85.9, images=1000) | {"method": "bim"},
         ]
     )
-    assert beyond_claims.gap_told(nets) == [
+    assert beyond_told.gap_told(nets) == [
         "On the same images S less B is -2.1 points under BIM(10,40) and -4.2 points under AutoAttack."
     ]
-    assert beyond_claims.gap_told(nets.assign(AutoAttack=[80.0, np.nan])) == []
+    assert beyond_told.gap_told(nets.assign(AutoAttack=[80.0, np.nan])) == []
 
 
 def test_findings_name_what_is_as_good_as_iterated_training_for_less():
     rows = [("B", "bim", 86.0, 4000), ("A", "atta", 84.5, 300), ("C", "sim", 83.9, 480), ("K", "sim-k", 87.0, 600)]
     rows += [("M", "madry", 90.0, 4000), ("N", "sim", np.nan, 100)]
     table = pd.DataFrame(rows, columns=["title", "method", "AutoAttack", "F"])
-    assert beyond_claims.cheap_told(table) == [
+    assert beyond_told.cheap_told(table) == [
         "Within 2 points of B under AutoAttack (86.0 % for 4000 F an image), or above: A, 84.5 % for 300 F; "
         "K, 87.0 % for 600 F."
     ]
-    assert beyond_claims.cheap_told(table.assign(AutoAttack=[86.0] + [0.0] * 5))[0].endswith("none that was run.")
-    assert beyond_claims.cheap_told(table[1:]) == []
+    assert beyond_told.cheap_told(table.assign(AutoAttack=[86.0] + [0.0] * 5))[0].endswith("none that was run.")
+    assert beyond_told.cheap_told(table[1:]) == []
 
 
 def test_names_tell_what_a_run_does():

@@ -1,6 +1,8 @@
 """The set-up: pins, Makefile, what is tracked, and the script that builds the book."""
 
+import base64
 import importlib.metadata
+import io
 import os
 import re
 import shutil
@@ -11,11 +13,13 @@ from itertools import chain
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import yaml
 from nbformat import v4
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 # only for a path that starts there: not for a URL or a longer relative path
@@ -267,6 +271,20 @@ def test_a_refreshed_chapter_holds_results_and_nothing_else_that_changes(book):
     assert notebook.metadata.kernelspec.name == "python3"
     assert "papermill" not in texts[0]
     assert str(book) not in texts[0]
+
+
+def test_a_refreshed_chapter_keeps_its_figures_in_few_colours(book):
+    """Figures are most of what a refresh adds to the repository; no pixel may look another colour."""
+    draw = "from PIL import Image\nimport numpy as np\nx, y = np.mgrid[:96, :128]"
+    write_chapter(book, f"{draw}\nImage.fromarray(np.stack([x, y, 0 * x + 99], -1).astype(np.uint8))")
+    result = build(book, "--refresh")
+    assert result.returncode == 0, result.stderr
+    notebook = nbformat.read(book / "book/toy.ipynb", as_version=4)
+    kept = Image.open(io.BytesIO(base64.b64decode(notebook.cells[3].outputs[0].data["image/png"])))
+    assert (kept.mode, kept.size) == ("P", (128, 96))
+    x, y = np.mgrid[:96, :128]
+    drawn = np.stack([x, y, np.full_like(x, 99)], -1)
+    assert np.abs(np.asarray(kept.convert("RGB")).astype(int) - drawn).max() <= 8
 
 
 @pytest.mark.parametrize("name", ["SIMADV_STORE", "SIMADV_DATA"])

@@ -8,12 +8,10 @@ from simadv.specs import run_spec
 from simadv.store import Store
 from simbook.settings import Settings
 from simbook.tables import beyond, evaluation, judging, sim_adv, survival
-from simbook.tables.common import NAMES, Found, leading, rate
-from simbook.tables.sim_adv_told import listed
+from simbook.tables.common import Found, leading, rate
 
 NEAR = 2.0  # points: free-SIM's goal, and what counts as equal under AutoAttack
 SURVIVES = 4.0  # points: what a stronger attack may take, section 6.2's bound on what SIM-Adv loses
-COLLAPSED = 60.0  # percent of clean images
 KEEPS = 4.0  # points: how far below its end the worst epoch may be, the same bound
 NEIGHBOURS = ("rs-fgsm", "n-fgsm", "atta", "mep")
 
@@ -198,130 +196,3 @@ def verdicts(found: Found, settings: Settings, *, store: Store | None = None) ->
     nets = survival.survivors(found, store=store)
     names = dict.fromkeys(spec.dataset for spec, _ in found)
     return judging.gathered({d: [of(d, bars, curves, beyond.inflation(frame, d), nets)] for d in names})
-
-
-def ends(row) -> str:
-    """Return how a setting ends, as the middle of a sentence."""
-    left = f"; AutoAttack {row.AutoAttack:.1f} %" if pd.notna(row.AutoAttack) else ""
-    about = f"{within(row)}; clean {row.clean:.1f} %{left}"
-    return f"{row.title} ends at {row.end:.1f} % ({about}) for {row.F:g} F an image"
-
-
-def free_told(rows: pd.DataFrame) -> list[str]:
-    """Return how the best free-SIM without an attack pass ends, and the best that takes a fresh gradient at times."""
-    fresh = one(rows, "free-sim")
-    best_of = {
-        "Without an attack pass": without_attacks(rows),
-        "With a fresh gradient now and then": fresh[fresh.fresh > 0],
-    }
-    told = []
-    for how, some in best_of.items():
-        for row in some.sort_values("end", ascending=False).head(1).itertuples():
-            told.append(f"{how}: {ends(row)}; its last {beyond.LATE} epochs are {row.swing:.0f} points apart.")
-    return told
-
-
-def fewest_told(rows: pd.DataFrame) -> list[str]:
-    """Return who reached each bar with the fewest passes: of all, of the SIM-Adv, and of the BIM-Adv."""
-    kinds = {"": rows, "; of SIM-Adv, ": rows[rows.method.eq("sim")], "; of BIM-Adv, ": rows[rows.method.eq("bim")]}
-    told = []
-    for name, level in zip(beyond.TO, beyond.BARS[rows.dataset.iloc[0]], strict=True):
-        best = {how: part.sort_values(name).head(1) for how, part in kinds.items() if part[name].notna().any()}
-        parts = [f"{how}{row.title.item()}, {row[name].item():.4g} F" for how, row in best.items()]
-        told += [f"The fewest passes an image to {level:g} %: {''.join(parts)}."] if parts else []
-    return told
-
-
-def four_told(nets: pd.DataFrame) -> list[str]:
-    """Return what withstands AutoAttack of the nets that it was run on, the most first."""
-    if "AutoAttack" not in nets or nets["AutoAttack"].isna().all():
-        return []
-    parts = []
-    for _, row in nets[nets["AutoAttack"].notna()].sort_values("AutoAttack", ascending=False).iterrows():
-        low, high = survival.interval(row["AutoAttack"], row.images)
-        parts.append(f"{row.title} {row['AutoAttack']:.1f} % ({low:.1f} to {high:.1f}; BIM {row['BIM(10,40)']:.1f})")
-    first = f"first {nets.images.iloc[0]:.0f} images, seed 0"
-    return [f"Under AutoAttack, {first}: {'; '.join(parts)}.", *gap_told(nets)]
-
-
-def gap_told(nets: pd.DataFrame) -> list[str]:
-    """Return how far the paper's SIM-Adv is below its BIM-Adv under BIM and under AutoAttack, where both were run."""
-    first_of = [nets[nets.method.eq(method)].head(1) for method in ("sim", "bim")]
-    if any(row.empty or row["AutoAttack"].isna().all() for row in first_of):
-        return []
-    sim, bim = (row.iloc[0] for row in first_of)
-    far = {name: sim[name] - bim[name] for name in ("BIM(10,40)", "AutoAttack")}
-    told = " and ".join(f"{points:+.1f} points under {name}" for name, points in far.items())
-    return [f"On the same images {sim.title} less {bim.title} is {told}."]
-
-
-def cheap_told(rows: pd.DataFrame) -> list[str]:
-    """Return what is within :data:`NEAR` points of the paper's BIM-Adv under AutoAttack, or above, for fewer passes."""
-    bim = rows[rows.method.eq("bim")].head(1)
-    if bim.AutoAttack.isna().all():
-        return []
-    of = bim.iloc[0]
-    as_good = rows[(of.AutoAttack - NEAR <= rows.AutoAttack) & (of.F > rows.F)].sort_values("F")
-    each = "; ".join(f"{row.title}, {row.AutoAttack:.1f} % for {row.F:g} F" for row in as_good.itertuples())
-    text = f"Within {NEAR:g} points of {of.title} under AutoAttack ({of.AutoAttack:.1f} % for {of.F:g} F an image)"
-    return [f"{text}, or above: {each or 'none that was run'}."]
-
-
-def judged_told(table: pd.DataFrame) -> list[str]:
-    """Return each claim of a data set with its verdict and the margins that it rests on; the untested ones last."""
-    told, untested = [], []
-    for claim, parts in table.groupby("claim", sort=False):
-        verdict = judging.together(parts.verdict)
-        if verdict == judging.UNTESTED:
-            untested.append(claim)
-            continue
-        margins = "; ".join(f"{part.part.removesuffix(' > 0')}: {part.ours}" for part in parts.itertuples())
-        told.append(f"{claim} {verdict}: *{judging.CLAIMS[claim][0]}* ({margins})")
-    return [*told, f"Not tested yet: {', '.join(untested)}."] if untested else told
-
-
-def within(row) -> str:
-    """Return the spread of a row of :func:`simbook.tables.beyond.bars`: over its seeds, or over its last epochs."""
-    return f"± {row.sd:.1f} over {row.seeds:.0f} seeds" if row.seeds > 1 else f"± {row.sd:.1f} in one seed"
-
-
-def findings(table: pd.DataFrame, bars: pd.DataFrame, nets: pd.DataFrame, dataset: str) -> str:
-    """Return what the chapter found on a data set, a sentence a question, every number from the store."""
-    rows, said = bars[bars.dataset.eq(dataset) & bars.end.notna()], []
-    if rows.empty:
-        return f"{NAMES[dataset]}: nothing was run yet."
-    masked = masked_nets(nets, dataset)
-    sims = rows[rows.method.isin(["sim", "sim-k", "free-sim"]) & rows.projection.ne("literal")]
-    for row in sims.sort_values("end", ascending=False).head(3).itertuples():
-        doubt = f", and shows signs of masked gradients ({masked[row.title]})" if row.title in masked else ""
-        said.append(f"Of {len(sims)} SIM-Adv, {ends(row)}, had {row.lowest:.1f} % in its worst epoch since n2{doubt}.")
-    said += free_told(rows)
-    said += fewest_told(rows)
-    said += judged_told(table[table.dataset.eq(dataset)])
-    said += four_told(nets[nets.dataset.eq(dataset)])
-    said += cheap_told(rows)
-    said += collapsed_told(rows)
-    if masked:
-        each = "; ".join(f"{name} ({what})" for name, what in masked.items())
-        said.append(f"Signs of masked gradients, whose accuracies may be too high: {each}.")
-    missing = bars[bars.dataset.eq(dataset) & bars.end.isna()]
-    if len(missing):
-        said.append(f"Not run, or not watched, yet: {'; '.join(missing.title)}.")
-    return listed(said)
-
-
-def masked_nets(nets: pd.DataFrame, dataset: str) -> dict[str, str]:
-    """Return the signs of masked gradients of each net that has one, with what was seen."""
-    signs = survival.ticks(nets, dataset)
-    found = {
-        name: ", ".join(f"{sign}, {what.removeprefix('yes: ')}" for sign, what in row.items() if what.startswith("yes"))
-        for name, row in signs.iterrows()
-    }
-    return {name: what for name, what in found.items() if what}
-
-
-def collapsed_told(rows: pd.DataFrame) -> list[str]:
-    """Return which trainings broke down: nets that classify less than :data:`COLLAPSED` of clean images correctly."""
-    broken = rows[rows.clean < COLLAPSED]
-    named = ", ".join(f"{row.title} (clean {row.clean:.1f} %)" for row in broken.itertuples())
-    return [f"Broke down in training at this rate, so no rival here: {named}."] if named else []

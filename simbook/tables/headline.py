@@ -5,7 +5,7 @@ import textwrap
 from simadv.store import PUBLISHED, Store
 from simbook import chapters
 from simbook.settings import EvaluationSettings, Settings
-from simbook.tables import beyond, beyond_claims
+from simbook.tables import beyond, beyond_told
 from simbook.tables.common import NOT_RUN, rate
 from simbook.tables.evaluation import accuracies
 from simbook.tables.evaluation_claims import of_table3
@@ -53,7 +53,7 @@ def survey(store: Store | None = None) -> str:
         cells += [f"{value:.1f}" if value == value else NOT_RUN for value in (row.clean, row.AutoAttack)]
         lines.append([row.title, f"{row.F:g}", cells[1], cells[0], cells[2]])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return "\n\n".join([table, *(textwrap.fill(told, 120) for told in beyond_claims.cheap_told(bars))])
+    return "\n\n".join([table, *(textwrap.fill(told, 120) for told in beyond_told.cheap_told(bars))])
 
 
 def renewed(text: str, store: Store | None = None) -> str:

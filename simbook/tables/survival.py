@@ -100,29 +100,32 @@ def interval(percents: float, images: int) -> tuple[float, float]:
     return 100 * found.low, 100 * found.high
 
 
-def ticks(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Return Athalye's signs of masked gradients, net by net: ``no`` is good, ``yes`` with what was seen.
+def seen(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return in how many images (%) each of Athalye's signs of masked gradients is seen, a row a net.
 
-    Only what concerns more than :data:`CHANCE` of the images is a sign, and only nets above :data:`ROBUST` are asked.
-    ``Square finds more``: images that withstand AutoAttack's three attacks that follow gradients and fall to the one
-    that does not. ``ten starts find less``: Madry's attack from ten random points leaves more than BIM from the image.
+    Only nets above :data:`ROBUST` are asked. ``Square finds more``: images that withstand AutoAttack's three attacks
+    that follow gradients and fall to the one that does not. ``ten starts find less``: Madry's attack from ten random
+    points leaves more than BIM from the image.
     """
     part = table[(table.dataset == dataset) & (table.iterated > ROBUST)]
     rows = {}
     for row in part.rename(columns={chapters.STRONGER: "ten", "BIM(10,40)": "once"}).to_dict("records"):
-        black = np.fmin(row["from Vanilla"], row["from BIM-Adv"])
-        jump = max(b - a for a, b in zip(row["at"], row["at"][1:], strict=False))
         rows[row["title"]] = {
-            "one step beats many": tick(row["iterated"] - row["fgsm"]),
-            "another net beats its own": tick(row["iterated"] - black),
-            "unbounded is not 0": tick(row["unbounded"]),
-            "chance finds more": tick(row["chance"]),
-            "more epsilon does not help": tick(jump),
-            "Square finds more": tick(row["search"]),
-            "ten starts find less": tick(row["ten"] - row["once"]),
-            "no gradient": tick(row["flat"]),
+            "one step beats many": row["iterated"] - row["fgsm"],
+            "another net beats its own": row["iterated"] - np.fmin(row["from Vanilla"], row["from BIM-Adv"]),
+            "unbounded is not 0": row["unbounded"],
+            "chance finds more": row["chance"],
+            "more epsilon does not help": max(b - a for a, b in zip(row["at"], row["at"][1:], strict=False)),
+            "Square finds more": row["search"],
+            "ten starts find less": row["ten"] - row["once"],
+            "no gradient": row["flat"],
         }
     return pd.DataFrame(rows).T.rename_axis("net")
+
+
+def ticks(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return :func:`seen` as text: ``no`` is good, ``yes`` where a sign concerns more than :data:`CHANCE`."""
+    return seen(table, dataset).map(tick)
 
 
 def tick(percents: float) -> str:

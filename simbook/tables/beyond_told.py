@@ -1,0 +1,241 @@
+r"""What chapter 7 found, question by question, in sentences whose every number is computed."""
+
+import pandas as pd
+
+from simbook.tables import beyond, beyond_claims, evaluation, judging, survival
+from simbook.tables.beyond_claims import NEAR, first, one, without_attacks
+from simbook.tables.common import NAMES, rate
+from simbook.tables.sim_adv_told import listed
+
+COLLAPSED = 60.0  # percent of clean images
+NAMED = 6  # as many nets are named where all would be a table once more
+MOST = 3  # of each sign of masked gradients, as many nets
+#: What a claim's verdict means: where it holds, and where it does not.
+PLAIN = {
+    "C7.1": (
+        "Vanilla's robustness is the label convention's",
+        "Vanilla's robustness is more than the label convention's",
+    ),
+    "C7.2": ("SIM-Adv needs its reset", "SIM-Adv does not need its reset"),
+    "C7.3": ("Without a reset no epoch is weak", "Without a reset, too, some epochs are weak"),
+    "C7.4": (
+        "Some SIM-Adv is at the lower bar before BIM(10,30)-Adv has ended its first epoch",
+        "No SIM-Adv is at the lower bar before BIM(10,30)-Adv has ended its first epoch",
+    ),
+    "C7.5": ("SIM-Adv needs no attack pass", "Without an attack pass SIM-Adv falls behind"),
+    "C7.6": ("More steps an epoch are worth their passes", "More steps an epoch are not always worth their passes"),
+    "C7.7": ("SIM-Adv is ahead of its neighbours", "SIM-Adv is not ahead of its neighbours"),
+    "C7.8": ("SIM-Adv survives stronger attacks", "Stronger attacks take more than 4 points from some SIM-Adv"),
+    "C7.9": ("Eq. 15 as printed is no worse", "Eq. 15 as printed is worse"),
+}
+
+
+def findings(judged: pd.DataFrame, bars: pd.DataFrame, nets: pd.DataFrame, labels: pd.DataFrame, dataset: str) -> str:
+    """Return what the chapter found on a data set: a paragraph a question, with the verdicts that rest on it.
+
+    Args:
+        judged: :func:`simbook.tables.beyond_claims.verdicts`.
+        bars: :func:`simbook.tables.beyond.bars`.
+        nets: :func:`simbook.tables.survival.survivors`.
+        labels: :func:`simbook.tables.beyond.inflation` of the data set.
+    """
+    asked, nets = bars[bars.dataset.eq(dataset)], nets[nets.dataset.eq(dataset)]
+    rows = asked[asked.end.notna()]
+    if rows.empty:
+        return f"{NAMES[dataset]}: nothing was run yet."
+    said = {
+        "The label convention": (labels_told(labels, dataset), ["C7.1"]),
+        "The reset": (resets_told(rows), ["C7.2", "C7.3"]),
+        "The map": (highest_told(rows), []),
+        "How few passes are enough": (fewest_told(rows), ["C7.4"]),
+        "SIM for free": (free_told(rows), ["C7.5"]),
+        "More steps an epoch": (steps_told(rows), ["C7.6"]),
+        "The neighbours": ([*neighbours_told(rows), *cheap_told(rows)], ["C7.7"]),
+        "Would it survive": (four_told(nets), ["C7.8"]),
+        "Masked gradients": (masked_told(nets, dataset), []),
+        "Eq. 15 as printed": (literal_told(rows), ["C7.9"]),
+        "No rivals, and not run": ([*collapsed_told(rows), *missing_told(asked)], []),
+    }
+    own = judged[judged.dataset.eq(dataset)]
+    told = {question: (sentences, own[own.claim.isin(claims)]) for question, (sentences, claims) in said.items()}
+    return listed(
+        [
+            f"**{'. '.join(leads(parts) or [question])}.** {' '.join([*sentences, *judged_told(parts)])}"
+            for question, (sentences, parts) in told.items()
+            if sentences or len(parts)
+        ]
+    )
+
+
+def leads(parts: pd.DataFrame) -> list[str]:
+    """Return what the verdict on each of some claims says in plain words; of one that is open, the claim."""
+    told = []
+    for claim, of in parts.groupby("claim", sort=False):
+        verdict = judging.together(of.verdict)
+        known = dict(zip((judging.HOLDS, judging.FAILS), PLAIN[claim], strict=True))
+        told.append(known.get(verdict, f"{judging.CLAIMS[claim][0].removesuffix('.')}: {verdict}"))
+    return told
+
+
+def judged_told(parts: pd.DataFrame) -> list[str]:
+    """Return the verdict on each of some claims with the margins that it rests on."""
+    told = []
+    for claim, of in parts.groupby("claim", sort=False):
+        margins = "; ".join(f"{part.part.removesuffix(' > 0')}: {part.ours}" for part in of.itertuples())
+        told.append(f"*{claim} {judging.together(of.verdict)}* ({margins}).")
+    return told
+
+
+def within(row) -> str:
+    """Return the spread of a row of :func:`simbook.tables.beyond.bars`: over its seeds, or over its last epochs."""
+    return f"± {row.sd:.1f} over {row.seeds:.0f} seeds" if row.seeds > 1 else f"± {row.sd:.1f} in one seed"
+
+
+def ends(row) -> str:
+    """Return how a setting ends, its passes and what AutoAttack leaves of it, to stand after its name."""
+    left = f", {row.AutoAttack:.1f} % under AutoAttack" if pd.notna(row.AutoAttack) else ""
+    return f"{row.end:.1f} % ({within(row)}; {row.F:g} F{left})"
+
+
+def labels_told(labels: pd.DataFrame, dataset: str) -> list[str]:
+    """Return what the label convention brings to Vanilla at the rate that Table 3 seems to have, where one is known."""
+    own = labels[labels.method.eq("vanilla") & labels.lr.eq(evaluation.rate_of_table3(dataset))]
+    return [
+        f"Vanilla at rate {rate(row.lr)} has {row.true:.2f} % under BIM by true labels and {row.predicted:.2f} % by "
+        f"predicted ones: of {row.error:.2f} % that it gets wrong when clean, the attack puts {100 * row.share:.0f} % "
+        "right."
+        for row in own.itertuples()
+    ]
+
+
+def resets_told(rows: pd.DataFrame) -> list[str]:
+    """Return how SIM-Adv at the paper's n1 ends under each reset, and its worst epoch since the first n2."""
+    n1 = first(rows[rows.method.eq("sim")], "n1")
+    names = {"cycle": "with its reset", "never": "without", "staggered": "staggered", "random": "at random points"}
+    each = [
+        f"{names[row.reset]} at {ends(row)}, {row.lowest:.1f} % in its worst epoch"
+        for reset in beyond.POLICIES
+        for row in one(rows, "sim", reset, n1=n1).itertuples()
+    ]
+    return [f"SIM-Adv with n1 = {n1:g} ends {'; '.join(each)}."] if each else []
+
+
+def highest_told(rows: pd.DataFrame) -> list[str]:
+    """Return the SIM-Adv that end highest."""
+    sims = rows[rows.method.isin(["sim", "sim-k", "free-sim"]) & rows.projection.ne("literal")]
+    each = [f"{row.title} at {ends(row)}" for row in sims.sort_values("end", ascending=False).head(3).itertuples()]
+    return [f"Of {len(sims)} SIM-Adv these end highest: {'; '.join(each)}."] if each else []
+
+
+def fewest_told(rows: pd.DataFrame) -> list[str]:
+    """Return who reached each bar with the fewest passes: of all, of the SIM-Adv, and of the BIM-Adv."""
+    kinds = {"": rows, "; of SIM-Adv, ": rows[rows.method.eq("sim")], "; of BIM-Adv, ": rows[rows.method.eq("bim")]}
+    told = []
+    for name, level in zip(beyond.TO, beyond.BARS[rows.dataset.iloc[0]], strict=True):
+        best = {how: part.sort_values(name).head(1) for how, part in kinds.items() if part[name].notna().any()}
+        parts = [f"{how}{row.title.item()}, {row[name].item():.4g} F" for how, row in best.items()]
+        told += [f"The fewest passes an image to {level:g} %: {''.join(parts)}."] if parts else []
+    return told
+
+
+def free_told(rows: pd.DataFrame) -> list[str]:
+    """Return how the best free-SIM without an attack pass ends, and the best that takes a fresh gradient at times."""
+    fresh = one(rows, "free-sim")
+    best_of = {
+        "Without an attack pass": without_attacks(rows),
+        "With a fresh gradient now and then": fresh[fresh.fresh > 0],
+    }
+    told = []
+    for how, some in best_of.items():
+        for row in some.sort_values("end", ascending=False).head(1).itertuples():
+            swing = f"its last {beyond.LATE} epochs are {row.swing:.0f} points apart"
+            told.append(f"{how} {row.title} is best: it ends at {ends(row)}; {swing}.")
+    return told
+
+
+def steps_told(rows: pd.DataFrame) -> list[str]:
+    """Return how SIM-Adv with several steps an epoch ends, beside the same with one."""
+    several = one(rows, "sim-k")
+    if several.empty:
+        return []
+    single = one(rows, "sim", several.reset.iloc[0], n1=several.n1.iloc[0])
+    each = [f"{row.title} ends at {ends(row)}" for row in pd.concat([single, several]).itertuples()]
+    return [f"{'; '.join(each)}."]
+
+
+def neighbours_told(rows: pd.DataFrame) -> list[str]:
+    """Return how the neighbours end."""
+    others = rows[rows.method.isin(beyond_claims.NEIGHBOURS)].sort_values("end", ascending=False)
+    each = [f"{row.title} ends at {ends(row)}" for row in others.itertuples()]
+    return [f"{'; '.join(each)}."] if each else []
+
+
+def cheap_told(rows: pd.DataFrame) -> list[str]:
+    """Return what is within :data:`NEAR` points of the paper's BIM-Adv under AutoAttack, or above, for fewer passes."""
+    bim = rows[rows.method.eq("bim")].head(1)
+    if bim.AutoAttack.isna().all():
+        return []
+    of = bim.iloc[0]
+    as_good = rows[(of.AutoAttack - NEAR <= rows.AutoAttack) & (of.F > rows.F)].sort_values("F")
+    each = "; ".join(f"{row.title}, {row.AutoAttack:.1f} % for {row.F:g} F" for row in as_good.itertuples())
+    text = f"Within {NEAR:g} points of {of.title} under AutoAttack ({of.AutoAttack:.1f} % for {of.F:g} F an image)"
+    return [f"{text}, or above: {each or 'none that was run'}."]
+
+
+def four_told(nets: pd.DataFrame) -> list[str]:
+    """Return which nets withstand AutoAttack best, with Wilson's 95 % interval, and what the others have at most."""
+    if "AutoAttack" not in nets or nets["AutoAttack"].isna().all():
+        return []
+    ranked = nets[nets["AutoAttack"].notna()].sort_values("AutoAttack", ascending=False)
+    parts = []
+    for _, row in ranked.head(NAMED).iterrows():
+        low, high = survival.interval(row["AutoAttack"], row.images)
+        parts.append(f"{row.title} {row['AutoAttack']:.1f} % ({low:.1f} to {high:.1f}; BIM {row['BIM(10,40)']:.1f})")
+    others = ranked["AutoAttack"][NAMED:]
+    more = f"; {len(others)} more have {others.max():.1f} % or less" if len(others) else ""
+    return [
+        f"AutoAttack, on the first {nets.images.iloc[0]:.0f} images, leaves {'; '.join(parts)}{more}.",
+        *gap_told(nets),
+    ]
+
+
+def gap_told(nets: pd.DataFrame) -> list[str]:
+    """Return how far the paper's SIM-Adv is below its BIM-Adv under BIM and under AutoAttack, where both were run."""
+    first_of = [nets[nets.method.eq(method)].head(1) for method in ("sim", "bim")]
+    if any(row.empty or row["AutoAttack"].isna().all() for row in first_of):
+        return []
+    sim, bim = (row.iloc[0] for row in first_of)
+    far = {name: sim[name] - bim[name] for name in ("BIM(10,40)", "AutoAttack")}
+    told = " and ".join(f"{points:+.1f} points under {name}" for name, points in far.items())
+    return [f"On the same images {sim.title} less {bim.title} is {told}."]
+
+
+def masked_told(nets: pd.DataFrame, dataset: str) -> list[str]:
+    """Return the nets that show each sign of masked gradients most, by the share of the images that show it."""
+    told = []
+    for sign, seen in survival.seen(nets, dataset).items():
+        shows = seen[seen > survival.CHANCE].sort_values(ascending=False)
+        named = ", ".join(f"{name} {value:.1f}" for name, value in shows.head(MOST).items())
+        more = f" and {len(shows) - MOST} more" if len(shows) > MOST else ""
+        told += [f"*{sign}* (% of the images): {named}{more}"] if len(shows) else []
+    return [f"Accuracies that may be too high, by the sign that says so: {'; '.join(told)}."] if told else []
+
+
+def literal_told(rows: pd.DataFrame) -> list[str]:
+    """Return how SIM-Adv by Eq. 15 as printed ends, beside the same projected onto the ball."""
+    printed = rows[rows.projection.eq("literal")]
+    pair = pd.concat([one(rows, "sim", "cycle").head(1), printed]) if len(printed) else printed
+    return ["; ".join(f"{row.title} ends at {ends(row)}" for row in pair.itertuples()) + "."] if len(pair) else []
+
+
+def collapsed_told(rows: pd.DataFrame) -> list[str]:
+    """Return which trainings broke down: nets that classify less than :data:`COLLAPSED` of clean images correctly."""
+    broken = rows[rows.clean < COLLAPSED]
+    named = ", ".join(f"{row.title} (clean {row.clean:.1f} %)" for row in broken.itertuples())
+    return [f"Broke down in training at this rate: {named}."] if named else []
+
+
+def missing_told(asked: pd.DataFrame) -> list[str]:
+    """Return the runs that are still to be made."""
+    missing = asked[asked.end.isna()]
+    return [f"Not run, or not watched, yet: {'; '.join(missing.title)}."] if len(missing) else []
