@@ -307,7 +307,7 @@ def test_each_data_set_has_its_panel_in_fig_2(shelf):
     sweep(shelf, LEVEL, LEVEL)
     sweep(shelf, [70.0] * 7, [60.0] * 7, "fmnist")
     figure = plots.lambda_sweep(tables.swept(shelf.frame), marked={})
-    assert [axes.get_title() for axes in figure.axes] == ["mnist: BIM(30,30)-Adv", "fmnist: BIM(30,30)-Adv"]
+    assert [axes.get_title() for axes in figure.axes] == ["MNIST: BIM(30,30)-Adv", "FMNIST: BIM(30,30)-Adv"]
     assert len(figure.legends[0].get_texts()) == 2
     plt.close(figure)
 
@@ -323,7 +323,7 @@ def test_training_is_summed_up_over_its_last_epochs(shelf):
     assert facts.loc[1e-4].isna().all()
     seen = tables.training(shelf.found)
     assert seen.epoch.tolist() == list(range(1, 61))
-    assert set(seen.label) == {"mnist, rate 1e-3"}
+    assert set(seen.label) == {"MNIST, rate 1e-3"}
     said = tables.findings_of_rates(shelf.frame, shelf.found, "mnist")
     assert "the loss averaged 1.00 and the monitor saw" in said
     assert "from 10.0 % to 70.0 %, so a single epoch says little" in said
@@ -357,7 +357,7 @@ def test_training_is_a_line_a_run(shelf):
     both_rates(shelf, (74, 55), (20, 1))
     figure = plots.training(tables.training(shelf.found), monitor="BIM(10,40)")
     left, right = figure.axes
-    assert [line.get_label() for line in left.lines] == ["mnist, rate 1e-4", "mnist, rate 1e-3"]
+    assert [line.get_label() for line in left.lines] == ["MNIST, rate 1e-4", "MNIST, rate 1e-3"]
     assert right.lines[0].get_ydata().tolist() == [0.0] * 20 + [50.0] * 10
     assert not list(right.texts)
     plt.close(figure)

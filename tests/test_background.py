@@ -295,7 +295,7 @@ def stored(tmp_path):
 def test_strength_counts_what_the_histories_say(stored):
     store, found = stored("mnist")
     power = tables.strength(found, store=store)
-    assert set(power.net) == {"mnist: Vanilla"}
+    assert set(power.net) == {"MNIST: Vanilla"}
     assert len(power) == len(SHARES) * 5
     full = power[power.share == 1].set_index("attack")
     assert full.correct.to_dict() == {"Original": 97, "FGSM": 75, "R+FGSM": 75, "BIM(10,40)": 10, "Madry(10,40)": 15}
@@ -370,19 +370,19 @@ def test_claims_can_fail(stored):
 def test_strength_table_shows_ours_beside_the_paper_s_and_what_was_not_run(stored):
     store, found = stored("mnist")
     table = tables.strength_table(tables.strength(found, store=store), found)
-    ours = table.loc[("mnist: Vanilla", "1", "ours")]
+    ours = table.loc[("MNIST: Vanilla", "1", "ours")]
     assert ours["FGSM"] == "75.0"
     assert ours["R+FGSM"] == "75.0"
-    printed = table.loc[("mnist: Vanilla", "1", "paper, Table 3")]
+    printed = table.loc[("MNIST: Vanilla", "1", "paper, Table 3")]
     assert list(printed) == ["98.84", "4.46", "-", "0.94", "0.87"]
-    assert table.loc[("fmnist: Vanilla", "1", "ours"), "Original"] == "not run"
-    assert list(table.loc[("cifar10: Vanilla", "1", "paper, Table 3")]) == ["91.74", "17.89", "-", "-", "-"]
+    assert table.loc[("FMNIST: Vanilla", "1", "ours"), "Original"] == "not run"
+    assert list(table.loc[("CIFAR10: Vanilla", "1", "paper, Table 3")]) == ["91.74", "17.89", "-", "-", "-"]
 
 
 def test_pairs_table(stored):
     store, found = stored("mnist")
     table = tables.pairs_table(tables.strength(found, store=store))
-    row = table.loc[("mnist: Vanilla", "1", "BIM(10,40)")]
+    row = table.loc[("MNIST: Vanilla", "1", "BIM(10,40)")]
     assert (row["only this fools"], row["only FGSM fools"]) == (65, 0)
     assert row["points apart"].startswith("65.0 [")
     assert row["loss, of FGSM's"] == "2.00"
@@ -400,14 +400,14 @@ def test_pictures_and_what_is_seen_of_them(stored):
     assert frame[frame.dataset == "cifar10"].pixels.iloc[0].shape == (3, 2, 2)
     assert not frame[frame.attack == "Original"].fooled.any()
     table = tables.seen(frame)
-    assert table.loc[("fmnist: Vanilla", "no. 3: T-shirt"), "FGSM"] == "sandal (99.9 %)"
+    assert table.loc[("FMNIST: Vanilla", "no. 3: T-shirt"), "FGSM"] == "sandal (99.9 %)"
     # the printed rule goes beyond epsilon and is no part of the four attacks
     assert LITERAL not in table.columns
     assert set(table["farthest (epsilon)"]) == {"0.667"}
 
 
 def test_class_names_are_ten_a_data_set():
-    assert {name: len(set(names)) for name, names in tables.NAMES.items()} == {"fmnist": 10, "cifar10": 10}
+    assert {name: len(set(names)) for name, names in tables.CLASS_NAMES.items()} == {"fmnist": 10, "cifar10": 10}
 
 
 def test_steps(stored):
@@ -423,7 +423,7 @@ def test_words_say_what_the_numbers_say(stored):
     store, found = stored("mnist")
     power, path = tables.strength(found, store=store), tables.steps(found, store=store)
     fooled = tables.told_fooled(power)
-    assert fooled.startswith("- **mnist: Vanilla.** Of 100 test images 97.0 % are classified correctly.")
+    assert fooled.startswith("- **MNIST: Vanilla.** Of 100 test images 97.0 % are classified correctly.")
     assert "FGSM 75.0 %, R+FGSM 75.0 %, BIM(10,40) 10.0 %, Madry(10,40) 15.0 %" in fooled
     assert "fewer than half right is ε." in fooled
     assert "more than half right at every size" in tables.told_fooled(power.assign(accuracy=80.0))
@@ -445,7 +445,7 @@ def test_words_say_what_the_numbers_say(stored):
 def test_not_run_names_what_is_missing(stored):
     store, found = stored("mnist")
     line = tables.not_run(found, tables.strength(found, store=store))
-    assert line == "Not run or not measured yet: fmnist: Vanilla, cifar10: Vanilla."
+    assert line == "Not run or not measured yet: FMNIST: Vanilla, CIFAR10: Vanilla."
     store, found = stored("mnist", "fmnist", "cifar10")
     assert tables.not_run(found, tables.strength(found, store=store)).startswith("Every net")
 
@@ -505,8 +505,8 @@ def test_a_net_without_pictures_is_drawn_without_them(stored, close):
     assert [panel.axison for panel in axes] == [True] * 6 + [False] * 2
     assert len(drawn_figures["gallery"].axes) == 2 * 9 + 1
     power, path = tables.strength(found, store=store), tables.steps(found, store=store)
-    assert "**mnist: SIM(10,20)-Adv.**" in tables.told_ball(path)
-    assert ("mnist: SIM(10,20)-Adv", "1", "ours") in tables.strength_table(power, found).index
+    assert "**MNIST: SIM(10,20)-Adv.**" in tables.told_ball(path)
+    assert ("MNIST: SIM(10,20)-Adv", "1", "ours") in tables.strength_table(power, found).index
     # the undefended net alone decides
     better = path.assign(outside=path.outside.where(path.method == "vanilla", 0))
     assert tables.claims(power, better, "mnist").verdict.iloc[2] == "holds"

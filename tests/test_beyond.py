@@ -489,7 +489,7 @@ def test_figures_draw_with_and_without_runs():
     figure = plots.policies({"mnist": lines, "fmnist": lines}, n2=4)
     texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
     assert texts == 2 * [[], ["not run"], ["not run"], []]
-    assert figure.axes[5].get_title() == "fmnist, staggered"
+    assert figure.axes[5].get_title() == "FMNIST, staggered"
     nets = [
         {"dataset": d, "title": t, "clean": 9.0, "iterated": 5.0, "at": [5.0] * 7}
         for d, t in zip("ab", "xy", strict=True)

@@ -8,6 +8,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from simbook.plots.style import COLOURS, WIDTH, colour, nothing_yet
+from simbook.tables.common import NAMES
 
 
 def accuracy_dots(frame: pd.DataFrame, *, title: str) -> Figure:
@@ -21,7 +22,8 @@ def accuracy_dots(frame: pd.DataFrame, *, title: str) -> Figure:
     several = frame.dataset.nunique() > 1
     frame = frame.assign(
         name=[
-            f"{r.dataset}: " * several + f"{r.title}, rate {r.lr:.0e}".replace("e-0", "e-") for r in frame.itertuples()
+            f"{NAMES.get(r.dataset, r.dataset)}: " * several + f"{r.title}, rate {r.lr:.0e}".replace("e-0", "e-")
+            for r in frame.itertuples()
         ]
     )
     rows = {name: i for i, name in enumerate(frame.name.unique())}

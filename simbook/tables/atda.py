@@ -7,7 +7,7 @@ from simadv.runs import passes_per_image
 from simadv.store import Store, default
 from simbook.chapters import evaluations
 from simbook.tables import embedding
-from simbook.tables.common import NOT_RUN, Found, rate, share_of, title
+from simbook.tables.common import NAMES, NOT_RUN, Found, rate, share_of, title
 from simbook.tables.embedding import Panels
 
 BIM, MADRY = "BIM(30,30)", "Madry(30,30)"
@@ -76,7 +76,7 @@ def training(found: Found) -> pd.DataFrame:
     for spec, run in found:
         if spec.method == "atda" and run is not None:
             history = pd.DataFrame(run.history)
-            about = {"label": f"{spec.dataset}, rate {rate(spec.lr)}", "dataset": spec.dataset, "lr": spec.lr}
+            about = {"label": f"{NAMES[spec.dataset]}, rate {rate(spec.lr)}", "dataset": spec.dataset, "lr": spec.lr}
             frames.append(history.assign(**about, epoch=history.epoch + 1))
     return pd.concat([f for f in frames if len(f)] or frames, ignore_index=True).reindex(columns=frames[0].columns)
 

@@ -14,11 +14,11 @@ from simbook.measures.base import Measure
 from simbook.measures.gallery import LITERAL, Climb, Gallery
 from simbook.settings import Settings
 from simbook.tables import judging
-from simbook.tables.common import Found, share_of, title
+from simbook.tables.common import NAMES, Found, share_of, title
 
 SINGLE, ITERATED = ("FGSM", "R+FGSM"), ("BIM(10,40)", "Madry(10,40)")
 AS = {"ball": "projected onto the ball", "literal": "Eq. 3 as printed"}
-NAMES = {
+CLASS_NAMES = {
     "fmnist": ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"],
     "cifar10": ["airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
 }
@@ -33,7 +33,7 @@ def stored(found: Found, measure: Measure, store: Store | None) -> list[tuple[di
         (
             {
                 "dataset": spec.dataset,
-                "net": f"{spec.dataset}: {title(spec)}",
+                "net": f"{NAMES[spec.dataset]}: {title(spec)}",
                 "method": spec.method,
                 "run": spec.id,
                 "epsilon": spec.epsilon,
@@ -47,7 +47,7 @@ def stored(found: Found, measure: Measure, store: Store | None) -> list[tuple[di
 
 def not_run(found: Found, frame: pd.DataFrame) -> str:
     """Return a line of Markdown that names the nets of which ``frame`` holds nothing."""
-    names = [f"{spec.dataset}: {title(spec)}" for spec, _ in found if spec.id not in set(frame["run"])]
+    names = [f"{NAMES[spec.dataset]}: {title(spec)}" for spec, _ in found if spec.id not in set(frame["run"])]
     return (
         f"Not run or not measured yet: {', '.join(names)}."
         if names
@@ -74,7 +74,7 @@ def pictures(found: Found, *, store: Store | None = None) -> pd.DataFrame:
     rows = []
     for who, result in stored(found, Gallery(), store):
         pixels = np.frombuffer(base64.b64decode(result["pixels"]), np.uint8).reshape(result["shape"]) / 255
-        names = NAMES.get(who["dataset"], [str(digit) for digit in range(10)])
+        names = CLASS_NAMES.get(who["dataset"], [str(digit) for digit in range(10)])
         for i, attack in enumerate(result["rows"]):
             for j, label in enumerate(result["label"]):
                 said = result["predicted"][i][j]
@@ -169,7 +169,7 @@ def strength_table(frame: pd.DataFrame, found: Found) -> pd.DataFrame:
     lines = []
     for spec, _ in found:
         rows = frame[frame["run"] == spec.id]
-        net = f"{spec.dataset}: {title(spec)}"
+        net = f"{NAMES[spec.dataset]}: {title(spec)}"
         for share, part in rows.groupby("share", sort=False):
             cells = {row.attack: f"{row.accuracy:.1f}" for row in part.itertuples()}
             lines.append({"net": net, "epsilon times": f"{share:g}", "source": "ours"} | cells)

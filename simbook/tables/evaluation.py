@@ -11,7 +11,7 @@ from simadv.runs import passes_per_image
 from simadv.specs import DATASETS, EvalSpec, RunSpec, run_spec
 from simadv.store import Store, default
 from simbook.chapters import evaluations
-from simbook.tables.common import NOT_RUN, Found, rate, title
+from simbook.tables.common import NAMES, NOT_RUN, Found, rate, title
 from simbook.tables.spread import cells, counted, over_seeds
 
 Measures = Callable[[RunSpec], list[EvalSpec]]
@@ -164,7 +164,9 @@ def curves(found: Found) -> dict[str, pd.DataFrame]:
     """Return what the monitor saw of SIM-Adv at each data set's highest stored rate: ``epoch, clean, robust``."""
     runs = [run for spec, run in found if run and spec.method == "sim" and spec.monitor]
     highest = {run.spec.dataset: max(r.spec.lr for r in runs if r.spec.dataset == run.spec.dataset) for run in runs}
-    named = {f"{run.spec.dataset}: {title(run.spec)}": run for run in runs if run.spec.lr == highest[run.spec.dataset]}
+    named = {
+        f"{NAMES[run.spec.dataset]}: {title(run.spec)}": run for run in runs if run.spec.lr == highest[run.spec.dataset]
+    }
     return {name: pd.DataFrame(run.history) for name, run in named.items()}
 
 

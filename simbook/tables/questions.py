@@ -6,7 +6,7 @@ from simadv import paper
 from simadv.runs import passes_per_image
 from simadv.specs import DATASETS, run_spec
 from simbook.tables import sim_adv
-from simbook.tables.common import Found, rate
+from simbook.tables.common import NAMES, Found, rate
 
 
 def iterated(dataset: str) -> str:
@@ -23,7 +23,7 @@ def vanilla(frame: pd.DataFrame) -> str:
     shares = []
     for dataset, table in paper.TABLE3.items():
         left, wrong = table[iterated(dataset)]["vanilla"], 100 - table["Original"]["vanilla"]
-        shares.append(f"{left:.2f} % on {dataset}, {left / wrong:.2f} of its clean error")
+        shares.append(f"{left:.2f} % on {NAMES[dataset]}, {left / wrong:.2f} of its clean error")
     said = [f"The paper's Vanilla nets keep, under BIM, {'; '.join(shares)}."]
     rows = frame[(frame.method == "vanilla") & frame.true.notna()]
     for (dataset, lr), part in rows.groupby(["dataset", "lr"], sort=False):
@@ -61,7 +61,9 @@ def reset(found: Found) -> str:
     ]
     for row in sim_adv.sawtooth(sim_adv.watched(found)).itertuples():
         if row.reset == "cycle" and pd.notna(row.lowest):
-            text = f"Ours on {row.dataset} at rate {rate(row.lr)}, seen by the monitor: {row.last:.1f} % at the end"
+            text = (
+                f"Ours on {NAMES[row.dataset]} at rate {rate(row.lr)}, seen by the monitor: {row.last:.1f} % at the end"
+            )
             text += f", {row.lowest:.1f} % after epoch {row.at:.0f}"
             back = f", and {row.back:.1f} epochs from a reset until it is back" if pd.notna(row.back) else ""
             told.append(f"{text}{back}.")

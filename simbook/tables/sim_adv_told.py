@@ -4,7 +4,7 @@ import pandas as pd
 
 from simbook.measures.search_space import OPTIMAL, VANILLA, Toy
 from simbook.tables import embedding
-from simbook.tables.common import rate
+from simbook.tables.common import NAMES, rate
 from simbook.tables.embedding import Panels
 from simbook.tables.sim_adv_claims import attacks_of
 
@@ -54,7 +54,7 @@ def of_sawtooth(facts: pd.DataFrame) -> str:
     for row in facts.itertuples():
         if pd.isna(row.lowest):
             continue
-        text = f"{row.dataset}, rate {rate(row.lr)}, {row.title}: {row.last:.1f} % after the last epoch; "
+        text = f"{NAMES[row.dataset]}, rate {rate(row.lr)}, {row.title}: {row.last:.1f} % after the last epoch; "
         text += f"{row.lowest:.1f} % at the lowest since the first cycle, after epoch {row.at:.0f}; "
         text += f"{row.lost:.0f} of {row.later} epochs at less than half of the last"
         if pd.notna(row.back):
