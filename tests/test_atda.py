@@ -217,16 +217,17 @@ def test_claims_of_rates_are_differences_beside_the_paper_s(shelf):
     both_rates(shelf, (74, 55), (20, 1))
     table = claims.of_rates(shelf.frame, shelf.found, "mnist")
     assert table.claim.tolist() == ["C3.5", "C3.5", "C3.6", "C3.7"]
-    assert [text.split()[0] for text in table.ours] == ["54.00", "54.00", "95.00", "0.20"]
-    assert table.paper.tolist() == ["54.06", "53.52", "96.80", "-"]
+    assert [text.split()[0] for text in table.ours] == ["44.00", "44.00", "47.00", "0.20"]
+    assert table.paper.tolist() == ["44.06", "43.52", "47.79", "-"]
     assert set(table.verdict) == {"holds"}
 
 
 @pytest.mark.parametrize(
     ("high", "low", "losses", "expected"),
     [
-        ((74, 55), (60, 50), (0.7, 0.5), ["holds in direction", "holds in direction", "holds in direction", "holds"]),
-        ((20, 1), (74, 55), (0.7, 0.5), ["does not hold", "does not hold", "holds in direction", "holds"]),
+        ((74, 55), (40, 20), (0.7, 0.5), ["holds in direction", "holds in direction", "holds in direction", "holds"]),
+        ((20, 1), (74, 75), (0.7, 0.5), ["does not hold", "does not hold", "does not hold", "holds"]),
+        ((74, 55), (64, 45), (0.7, 0.5), ["undecided", "undecided", "undecided", "holds"]),
         ((74, 55), (20, 1), (0.5, 0.7), ["holds", "holds", "holds", "does not hold"]),
     ],
 )

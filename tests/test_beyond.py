@@ -246,6 +246,18 @@ def test_what_each_of_the_four_leaves_is_shown_where_it_was_run():
     assert survival.four_shown(found, "fmnist", store=store).loc["none yet"].tolist() == ["not run"] * 5
 
 
+def test_a_run_of_free_adv_ends_with_its_last_look():
+    """A pass over the data is m = 10 epochs, so the last five of these have one look of the monitor."""
+    spec = run_spec("mnist", "free", epochs=60)
+    found = [fake(spec, [39.9, 37.9, 33.2, 47.2, 48.4, 66.6])]
+    row = beyond.bars(found, store=nothing_measured()).iloc[0]
+    assert (row.end, row.swing) == (66.6, 0.0)
+    assert math.isnan(row.sd)
+    assert beyond.bars_shown(beyond.bars(found, store=nothing_measured()), "mnist").iloc[0]["last 5 epochs"] == "66.6"
+    figure = plots.passes(beyond.curves(found), title="t")
+    assert figure.axes[0].lines[0].get_ydata()[-1] == pytest.approx(0.666)
+
+
 def test_free_sim_is_what_takes_no_attack_pass():
     """A fresh gradient every second epoch costs more than twice Vanilla's passes, so C7.5 does not count it."""
     found = [fake(run_spec("mnist", "vanilla", epochs=4), [1.0] * 4)]

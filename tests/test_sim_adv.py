@@ -521,6 +521,12 @@ def test_claims_on_the_plane():
     said = judging.summary(judging.gathered({"plane": [judged]})).plane.to_dict()
     expected = {"C5.4": "holds", "C5.5": "holds", "C5.6": "does not hold", "C5.7": "does not hold"}
     assert said == expected
+    apart = {"FGSM": (0, 1, 5), "SIM(10,20)": (0, -9, 9)}  # SIM is 10, 20 and 6 points behind
+    seeds = [table.assign(seed=i) for i in range(3)]
+    for i, frame in enumerate(seeds):
+        frame[measure.OPTIMAL] += frame.method.map({name: shift[i] for name, shift in apart.items()}).fillna(0)
+    several = claims.of_space(pd.concat(seeds), toy).set_index("claim").loc["C5.6"]
+    assert (several.ours, several.verdict) == ("-12.00 ± 17.91", "undecided")
     text = told.of_space(table, toy)
     assert "SIM's 58 %" in text
     assert "SIM(10,20) 20 %" in text

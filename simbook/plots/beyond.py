@@ -9,7 +9,6 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from simbook.measures.survival import RADII
 from simbook.plots.style import COLOURS, nothing_yet, shared_legend
-from simbook.tables.beyond import LATE
 from simbook.tables.common import NAMES
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
@@ -67,7 +66,7 @@ def spent(axes: Axes, line: pd.DataFrame) -> None:
     """Draw one run of :func:`passes`: its line, and above all lines where it ends."""
     label = family(line.method.iloc[0], line.reset.iloc[0])
     i = FAMILIES.index(label)
-    share = (line.robust.astype(float).rolling(LATE, min_periods=1).mean() / 100).clip(*SHOWN)
+    share = (line.robust.astype(float).rolling(line.late.iloc[0], min_periods=1).mean() / 100).clip(*SHOWN)
     axes.plot(line.F.astype(float), share, lw=1.1, alpha=0.45, color=COLOURS[i])
     look = {"color": COLOURS[i], "marker": MARKERS[i], "ls": "", "mec": "white", "zorder": 3, "clip_on": False}
     axes.plot(line.F.astype(float)[-1:], share[-1:], ms=8, label=label, **look)

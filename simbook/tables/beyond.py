@@ -23,7 +23,7 @@ BAR_COLUMNS = ["dataset", "run", "title", "method", "reset", "n1", "k", "fresh",
 BAR_COLUMNS += ["end", "sd", "half", "seeds", "swing", "clean", "lowest", "drop", *TO, *survival.JUDGES]
 POLICIES = ("cycle", "staggered", "random", "never")
 SETTING = ["title", "method", "n1", "reset", "projection", "n2", "lr"]
-COLUMNS = ["dataset", "run", *SETTING, "seed", "epoch", "F", "clean", "robust"]
+COLUMNS = ["dataset", "run", *SETTING, "seed", "late", "epoch", "F", "clean", "robust"]
 
 
 def table_rows(settings, *, store: Store | None = None) -> Found:
@@ -64,13 +64,17 @@ def inflation_shown(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def curves(found: Found) -> pd.DataFrame:
-    """Return what the monitor saw of each run after every epoch, and the passes (``F`` an image) so far."""
+    """Return what the monitor saw of each run after every epoch, and the passes (``F`` an image) so far.
+
+    ``late`` looks of the monitor, at least one, are the last :data:`LATE` epochs: one of Free-Adv's is m epochs.
+    """
     frames = [pd.DataFrame(columns=COLUMNS)]
     for spec, run in found:
         if run is not None and spec.monitor is not None:
             seen = pd.DataFrame(run.history)[["epoch", "clean", "robust"]]
             about = {"dataset": spec.dataset, "run": spec.id, "title": title(spec), "method": spec.method}
             about |= {name: getattr(spec, name) for name in ("n1", "reset", "projection", "n2", "lr", "seed")}
+            about["late"] = max(1, LATE * spec.passes_over_data // spec.epochs)
             seen = seen.assign(epoch=seen.epoch + 1, **about)
             frames.append(seen.assign(F=seen.epoch * sum(passes_per_image(spec)))[COLUMNS])
     return pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
@@ -78,7 +82,7 @@ def curves(found: Found) -> pd.DataFrame:
 
 def over_seeds(curves: pd.DataFrame) -> pd.DataFrame:
     """Return :func:`curves` with one line a setting, the mean of its seeds, under the name of the first of them."""
-    keys = ["dataset", *SETTING, "epoch", "F"]
+    keys = ["dataset", *SETTING, "late", "epoch", "F"]
     means = {"run": ("run", "first"), "clean": ("clean", "mean"), "robust": ("robust", "mean")}
     return curves.groupby(keys, sort=False, dropna=False).agg(**means).reset_index()
 
@@ -87,7 +91,8 @@ def bars(found: Found, *, store: Store | None = None) -> pd.DataFrame:
     """Return for each setting how it ends, its worst epoch, and the fewest passes (F an image) to its :data:`BARS`.
 
     ``end`` and ``clean`` are means of the last :data:`LATE` epochs and of the seeds; ``swing`` is how far apart these
-    epochs are. ``sd`` is the standard deviation over the seeds, of one seed over these epochs, and ``half`` half of the
+    epochs are. ``sd`` is the standard deviation over the seeds, of one seed over these epochs (NaN where the monitor
+    looked once, after many epochs of Free-Adv), and ``half`` half of the
     95 % interval: Student's for the mean of several seeds, else 1.96 ``sd``. ``lowest`` is the worst epoch after the
     first n2 of any seed, ``drop`` how far below its end a seed's is on average. The passes to a bar are means too, none
     where a seed never got there. :data:`simbook.tables.survival.JUDGES` (%) are of the first seed.
@@ -114,7 +119,7 @@ def bar(group: Found, store: Store | None) -> dict:
 
 def ending(lines: list[pd.DataFrame]) -> dict[str, float]:
     """Return how a setting ends, over the :func:`curves` of its seeds: see :func:`bars`."""
-    late = [line.robust.tail(LATE) for line in lines]
+    late = [line.robust.tail(line.late.iloc[0]) for line in lines]
     ends = pd.Series([line.mean() for line in late])
     several = len(ends) > 1
     sd = ends.std() if several else late[0].std()
@@ -124,7 +129,7 @@ def ending(lines: list[pd.DataFrame]) -> dict[str, float]:
         "half": of_mean(ends) if several else 1.96 * sd,
         "seeds": len(ends),
         "swing": np.mean([line.max() - line.min() for line in late]),
-        "clean": np.mean([line.clean.tail(LATE).mean() for line in lines]),
+        "clean": np.mean([line.clean.tail(line.late.iloc[0]).mean() for line in lines]),
     }
 
 

@@ -2,6 +2,7 @@ r"""The tables of chapter 5: what SIM-Adv's examples reach, what the monitor saw
 
 import hashlib
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,13 @@ def neighbours(settings: Settings, found: Found, *, store: Store | None = None) 
         for spec in chapters.both_rates(settings, dataset, method)
     ]
     return [(spec, store.find(spec)) for spec in specs if spec not in known]
+
+
+def repeated(found: Found, *, store: Store | None = None) -> Found:
+    """Return the other seeds of these runs that are stored."""
+    store = store or default()
+    twins = [replace(spec, seed=seed) for spec, _ in found for seed in chapters.SEEDS if spec.seed == 0]
+    return [(spec, run) for spec in twins if (run := store.find(spec)) is not None]
 
 
 def accuracies(found: Found, *, store: Store | None = None) -> pd.DataFrame:
