@@ -45,6 +45,8 @@ EXCEPTIONS: dict[tuple[str, str], dict] = {
 A_MEASURE = 60.0
 # The paper's own analyses are on these; digits stand in for them.
 GREY = ("mnist", "fmnist", "digits")
+# Of these the nets come with the book, and a CPU can test each of them by everything that chapter 7 has.
+SHIPPED = ("mnist", "fmnist")
 # Whom to trust: Madry's attack from ten points, in 50 steps that reach 2.5 epsilon, on a slice that a CPU can afford.
 STRONGER, SLICE = "Madry(20,50)x10", {"digits": 60}
 HARDER = (STRONGER, "AutoAttack")  # than those of Table 3
@@ -191,7 +193,7 @@ def saturation(settings: Settings) -> Asked:
     """Return chapter 4.1's: Fig. 3, and what came of training with BIM(n,n), the cheapest first."""
     asked: Asked = {spec: [Saturation()] for spec in per_step(settings)}
     trained = [trained_with(n, settings, dataset) for n in TRAINED_WITH for dataset in settings.datasets]
-    return asked | {spec: evaluations(spec.dataset) for spec in trained}
+    return asked | {spec: evaluations(spec.dataset) + further(spec, settings) for spec in trained}
 
 
 def trained_with(n: int, settings: Settings, dataset: str) -> RunSpec:
@@ -212,7 +214,7 @@ def sim_adv(settings: Settings) -> Asked:
     grey = [dataset for dataset in settings.datasets if dataset in GREY]
     for dataset in grey:
         for spec in over_perturbed(settings, dataset):
-            asked[spec] = evaluations(dataset)
+            asked[spec] = evaluations(dataset) + further(spec, settings)
         for reset in ("cycle", "staggered"):
             asked |= {spec: evaluations(dataset) for spec in both_rates(settings, dataset, "sim", reset=reset)}
     for dataset in [dataset for dataset in grey if dataset != "fmnist"]:
@@ -255,9 +257,8 @@ def beyond(settings: Settings) -> Asked:
     runs = {dataset: beyond_runs(settings, dataset) for dataset in grey}
     asked: Asked = {spec: evaluations(dataset) for dataset in grey for spec in runs[dataset]}
     for dataset in grey:
-        last = {spec.method: spec for spec in runs[dataset]}  # of BIM-Adv, the one with few steps
         for spec in runs[dataset]:
-            asked[spec] += survival(spec, sources=[s for s in (last["vanilla"], last["bim"]) if s != spec])
+            asked[spec] += survival(spec, settings)
             if spec.method == "free-sim":
                 asked[spec].append(Staleness(epochs=20, images=SLICE.get(dataset, 1000)))
     if settings.own:
@@ -271,12 +272,35 @@ def beyond_seeds(runs: list[RunSpec]) -> list[RunSpec]:
     return [replace(spec, seed=seed) for spec in single for seed in SEEDS]
 
 
-def survival(spec: RunSpec, *, sources: list[RunSpec]) -> list[Measure | EvalSpec]:
+def survival(spec: RunSpec, settings: Settings) -> list[Measure | EvalSpec]:
     """Return the strongest tests of a net, on a slice: restarts, a margin, signs of masking, other nets, AutoAttack."""
     images = SLICE.get(spec.dataset, 1000)
     attacks = [EvalSpec(attack=attack, images=images) for attack in ("BIM(10,40)", STRONGER, "CW(20,50)")]
-    foreign = [Transfer(source=source.id, attack="BIM(10,40)", images=images) for source in sources]
+    others = [source for source in sources(settings, spec.dataset).values() if source != spec]
+    foreign = [Transfer(source=source.id, attack="BIM(10,40)", images=images) for source in others]
     return [*attacks, Signs(attack="BIM(10,40)", images=images), *foreign, *standard(spec.dataset)]
+
+
+def sources(settings: Settings, dataset: str) -> dict[str, RunSpec]:
+    """Return chapter 7's nets whose examples are tried on all others: Vanilla, and BIM-Adv with few steps."""
+    last = {spec.method: spec for spec in beyond_runs(settings, dataset)}
+    return {method: last[method] for method in ("vanilla", "bim")}
+
+
+def further(spec: RunSpec, settings: Settings) -> list[Measure | EvalSpec]:
+    """Return :func:`survival` of a net of another chapter that comes with the book; nothing of a reader's own."""
+    return survival(spec, settings) if spec.dataset in SHIPPED and not settings.own else []
+
+
+def checkpoints(settings: Settings) -> list[RunSpec]:
+    """Return the nets of the other chapters that are tested as chapter 7's are: see :func:`further`."""
+    of = EvaluationSettings(profile=settings.profile, dataset=settings.dataset)
+    shipped = [dataset for dataset in settings.datasets if dataset in SHIPPED and not settings.own]
+    asked = [spec for spec in evaluation_runs(of) if spec.dataset in shipped]
+    for dataset in shipped:
+        asked += over_perturbed(settings, dataset) + [trained_with(n, settings, dataset) for n in TRAINED_WITH]
+    own = {spec for dataset in shipped for spec in beyond_runs(settings, dataset)}
+    return [spec for spec in dict.fromkeys(asked) if spec not in own]
 
 
 def evaluation_runs(settings: EvaluationSettings) -> list[RunSpec]:
@@ -321,7 +345,10 @@ def seed_runs(settings: EvaluationSettings) -> list[RunSpec]:
 
 def evaluation(settings: EvaluationSettings) -> Asked:
     """Return chapter 6's: Tables 3 to 5 and a stronger attack; of the book's own rows also others beside them."""
-    asked: Asked = {spec: evaluations(spec.dataset) + stronger(spec.dataset) for spec in evaluation_runs(settings)}
+    asked: Asked = {
+        spec: list(dict.fromkeys(evaluations(spec.dataset) + stronger(spec.dataset) + further(spec, settings)))
+        for spec in evaluation_runs(settings)
+    }
     if settings.own:
         return asked
     later = sorted([*other_runs(settings), *seed_runs(settings)], key=lambda spec: spec.model == "lenet_wide")

@@ -18,12 +18,12 @@ from simadv.data import Dataset
 from simadv.runs import load_or_run, passes_per_image
 from simadv.specs import EvalSpec, run_spec
 from simadv.store import Store
-from simbook import chapters
+from simbook import chapters, verdicts
 from simbook.measures import survival as measures
 from simbook.measures.base import take
 from simbook.measures.survival import RADII, Signs, Staleness, Transfer
 from simbook.plots import beyond as plots
-from simbook.settings import Settings
+from simbook.settings import EvaluationSettings, Settings
 from simbook.tables import beyond, beyond_claims, beyond_told, judging, sim_adv, survival
 from simbook.tables.common import leading, title
 
@@ -480,7 +480,7 @@ def test_what_was_not_run_is_not_tested():
     assert set(table.claim) == {f"C7.{i}" for i in range(1, 10)}
     labels = beyond.inflation(sim_adv.accuracies(nothing, store=store), "mnist")
     said = beyond_told.findings(
-        table, beyond.bars(nothing, store=store), survival.survivors(nothing, store=store), labels, "mnist"
+        table, beyond.bars(nothing, store=store), survival.survivors(nothing, Settings(), store=store), labels, "mnist"
     )
     assert "nothing was run" in said
 
@@ -573,3 +573,45 @@ def test_names_tell_what_a_run_does():
     assert name("free-sim", reset="never", n1=3, momentum=0.3) == "free-SIM(3), no reset, momentum 0.3"
     assert name("free-sim", reset="never", n1=3, fresh=5) == "free-SIM(3), no reset, fresh every 5"
     assert name("atta") == "ATTA-1(30)"
+
+
+def test_every_net_that_comes_with_the_book_is_tested_by_everything():
+    every = dict(pair for found in verdicts.read(EvaluationSettings()).values() for pair in found)
+    shipped = {spec for spec, run in every.items() if run and run.weights and spec.dataset in chapters.SHIPPED}
+    tested = {*chapters.checkpoints(Settings()), *chapters.beyond(Settings())}
+    assert shipped <= tested
+    assert not set(chapters.checkpoints(Settings())) & set(chapters.beyond(Settings()))
+    asked = chapters.evaluation(EvaluationSettings(dataset="mnist"))
+    for spec, several in asked.items():
+        if spec in chapters.checkpoints(Settings()):
+            assert set(chapters.survival(spec, Settings())) <= set(several)
+            assert len(set(several)) == len(several)
+
+
+@pytest.mark.parametrize("of", [{"profile": "digits"}, {"epochs": 3}, {"dataset": "cifar10"}])
+def test_a_reader_s_own_nets_and_those_of_other_data_sets_are_not(of):
+    assert chapters.checkpoints(Settings(**of)) == []
+    assert survival.others_told(survival.survivors(survival.others(Settings(**of)), Settings(**of))).startswith("No ")
+
+
+def test_other_nets_are_told_by_name_and_rate_with_what_is_left():
+    nets = pd.DataFrame(
+        [
+            ("mnist", "A, rate 1e-4", 80.0),
+            ("mnist", "B, rate 1e-3", 0.5),
+            ("fmnist", "C", 4.9),
+            ("fmnist", "D", np.nan),
+        ],
+        columns=["dataset", "title", "AutoAttack"],
+    )
+    said = survival.others_told(nets).split("\n")
+    assert said == [
+        "- MNIST: A, rate 1e-4 (80.0 %) keep more than 5 % under AutoAttack; the other 1 less.",
+        "- FMNIST: none keep more than 5 % under AutoAttack; the other 1 less.",
+    ]
+
+
+def test_nets_of_several_rates_have_theirs_in_their_names():
+    low, high = (run_spec("mnist", "vanilla", lr=lr) for lr in (1e-4, 1e-3))
+    assert survival.titles([(high, None)]) == {high: "Vanilla"}
+    assert survival.titles([(low, None), (high, None)])[low] == "Vanilla, rate 1e-4"

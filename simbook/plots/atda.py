@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
 from simbook.plots.style import COLOURS, WIDTH, colour, nothing_yet
-from simbook.tables.common import NAMES
+from simbook.tables.common import named
 
 
 def training(seen: pd.DataFrame, *, monitor: str) -> Figure:
@@ -50,7 +50,7 @@ def lambda_sweep(points: pd.DataFrame, *, marked: dict[float, str]) -> Figure:
     figure.set_layout_engine("constrained", w_pad=0.08)
     for axes, (dataset, title) in zip(grid.flat, names, strict=True):
         _sweep(axes, points[(points.dataset == dataset) & (points.title == title)], marked)
-        axes.set_title(f"{NAMES.get(dataset, dataset)}: {title.removesuffix(' + DA')}", pad=20)
+        axes.set_title(f"{named(dataset)}: {title.removesuffix(' + DA')}", pad=20)
     grid[0, 0].set_ylabel("test accuracy (%)")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     sns.despine(figure)

@@ -9,7 +9,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from simbook.measures.survival import RADII
 from simbook.plots.style import COLOURS, nothing_yet, shared_legend
-from simbook.tables.common import NAMES
+from simbook.tables.common import named
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 # a colour and a marker each; SIM-Adv's resets apart
@@ -52,7 +52,7 @@ def passes(curves: pd.DataFrame, *, title: str) -> Figure:
         there = curves[curves.dataset.eq(name) & curves.projection.ne("literal")]
         for _, line in there.groupby("title", sort=False):
             spent(axes, line)
-        axes.set(xscale="log", yscale="logit", ylim=SHOWN, title=NAMES.get(name, name), xlabel="passes an image (F)")
+        axes.set(xscale="log", yscale="logit", ylim=SHOWN, title=named(name), xlabel="passes an image (F)")
         axes.yaxis.set_major_locator(FixedLocator([0.05, 0.1, 0.3, 0.5, 0.7, 0.8, 0.85, 0.9, 0.95]))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f}"))
         axes.yaxis.set_minor_locator(NullLocator())
@@ -88,7 +88,7 @@ def policies(lines: dict[str, dict[str, pd.DataFrame]], *, n2: int) -> Figure:
             if reset in ("cycle", "random"):
                 for epoch in range(n2, int(line.epoch.max()), n2):
                     axes.axvline(epoch + 0.5, color="0.45", ls=":", lw=1)
-            axes.set(title=f"{NAMES.get(dataset, dataset)}, {reset}", ylim=(-3, 103))
+            axes.set(title=f"{named(dataset)}, {reset}", ylim=(-3, 103))
         row[0].set_ylabel("accuracy, share (%)")
     for axes in grid[-1]:
         axes.set_xlabel("epochs trained")
@@ -127,7 +127,7 @@ def staleness(lines: pd.DataFrame, *, title: str) -> Figure:
         axes.plot([], [], "-", color="0.3", label="each pixel once")
         axes.plot([], [], "--", color="0.3", label="by the size of the fresh gradient")
         axes.axhline(50, color="0.45", ls=":", lw=1)
-        axes.set(title=NAMES.get(name, name), xlabel="epoch", ylim=(None, 101))
+        axes.set(title=named(name), xlabel="epoch", ylim=(None, 101))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     grid[0, 0].set_ylabel("signs still right (%)")
     shared_legend(figure, ncols=3)
@@ -152,9 +152,7 @@ def radii(nets: pd.DataFrame, *, title: str) -> Figure:
             look = {"color": COLOURS[i % 10], "marker": MARKERS[i % 10], "ls": ("-", "--", ":")[i // 10 % 3]}
             axes.plot([0, *RADII], [row.clean, *row.at], ms=4, lw=1.3, label=row.title, **look)
         axes.axvline(1, color="0.45", ls=":", lw=1)
-        axes.set(
-            title=NAMES.get(name, name), xlabel=r"$\epsilon$, in multiples of the one trained with", ylim=(-3, 103)
-        )
+        axes.set(title=named(name), xlabel=r"$\epsilon$, in multiples of the one trained with", ylim=(-3, 103))
     grid[0, 0].set_ylabel("accuracy under BIM(10,40) (%)")
     shared_legend(figure, ncols=3)
     sns.despine(figure)

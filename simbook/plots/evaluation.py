@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from simbook.plots.style import COLOURS, WIDTH, colour, nothing_yet
-from simbook.tables.common import NAMES
+from simbook.tables.common import named
 
 
 def accuracy_dots(frame: pd.DataFrame, *, title: str) -> Figure:
@@ -22,7 +22,7 @@ def accuracy_dots(frame: pd.DataFrame, *, title: str) -> Figure:
     several = frame.dataset.nunique() > 1
     frame = frame.assign(
         name=[
-            f"{NAMES.get(r.dataset, r.dataset)}: " * several + f"{r.title}, rate {r.lr:.0e}".replace("e-0", "e-")
+            f"{named(r.dataset)}: " * several + f"{r.title}, rate {r.lr:.0e}".replace("e-0", "e-")
             for r in frame.itertuples()
         ]
     )

@@ -9,7 +9,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from simbook.plots.style import COLOURS, WIDTH, colour, nothing_yet, shared_legend
-from simbook.tables.common import NAMES
+from simbook.tables.common import named
 
 EXAMPLE = "trained on"
 ROBUST, CLEAN, REACH = COLOURS[0], COLOURS[1], "0.85"
@@ -84,7 +84,7 @@ def over_perturbation(seen: pd.DataFrame, *, title: str) -> Figure:
             over = bool((line.n2 > line.n1).iloc[0])
             kind = "over-perturbation" if over else "without"
             axes.plot(line.epoch, line.robust, ms=3, lw=1.4, label=f"{label} ({kind})", **looks[over])
-        axes.set(title=NAMES.get(name, name), xlabel="epochs trained", ylim=(-3, 103))
+        axes.set(title=named(name), xlabel="epochs trained", ylim=(-3, 103))
     grid[0, 0].set_ylabel("accuracy under\nthe monitor's BIM (%)")
     shared_legend(figure)
     sns.despine(figure)
@@ -109,9 +109,7 @@ def by_n1(points: pd.DataFrame, *, title: str) -> Figure:
             axes.plot(line.n1, line.true, marker=shape, ms=5, lw=1.5, color=colour(attack), label=f"under {attack}")
             axes.fill_between(line.n1, line.low, line.high, color=colour(attack), alpha=0.18, lw=0)
         n2 = int(part.n2.iloc[0])
-        axes.set(
-            xlabel=rf"$n_1$ of Madry($n_1$,{n2})-Adv", xticks=sorted(part.n1.unique()), title=NAMES.get(name, name)
-        )
+        axes.set(xlabel=rf"$n_1$ of Madry($n_1$,{n2})-Adv", xticks=sorted(part.n1.unique()), title=named(name))
         axes.margins(x=0.12)
         axes.invert_xaxis()
     grid[0, 0].set_ylabel("test accuracy (%)")

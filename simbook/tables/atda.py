@@ -200,11 +200,11 @@ def costs(found: Found) -> pd.DataFrame:
     rows: dict[tuple, dict] = {}
     datasets = [spec.dataset for spec, _ in found]
     for spec, run in sorted(found, key=lambda f: datasets.index(f[0].dataset)):
-        row = rows.setdefault((spec.dataset, title(spec)), {"F an image and epoch": 0, "runs": [], "hours": 0.0})
+        row = rows.setdefault((NAMES[spec.dataset], title(spec)), {"F an image and epoch": 0, "runs": [], "hours": 0.0})
         row["F an image and epoch"] = sum(passes_per_image(spec))
         row["runs"].append(run is not None)
         row["hours"] += run.cost["seconds"] / 3600 if run else 0
-    index = pd.MultiIndex.from_tuples(list(rows), names=["dataset", "method"]) if rows else None
+    index = pd.MultiIndex.from_tuples(list(rows), names=["data set", "method"]) if rows else None
     table = pd.DataFrame(list(rows.values()), index=index, columns=["F an image and epoch", "runs", "hours"])
     table["runs"] = [f"{sum(there)} of {len(there)}" for there in table.runs]
     table["hours"] = [f"{hours:.2f}" for hours in table.hours]

@@ -59,7 +59,7 @@ def threat(found: Found) -> pd.DataFrame:
     """Return how far an attack may move a pixel on each data set."""
     sizes = {spec.dataset: spec.epsilon for spec, _ in found}
     rows = [
-        {"data set": name, "epsilon": f"{size:.4g}", "grey levels of 255": f"{255 * size:.4g}"}
+        {"data set": NAMES[name], "epsilon": f"{size:.4g}", "grey levels of 255": f"{255 * size:.4g}"}
         for name, size in sizes.items()
     ]
     return pd.DataFrame(rows).set_index("data set")

@@ -3,7 +3,7 @@ r"""What chapter 6 sets beside Table 3: a stronger attack, rows at other setting
 import pandas as pd
 
 from simbook import chapters
-from simbook.tables.common import Found, rate
+from simbook.tables.common import NAMES, Found, rate
 from simbook.tables.evaluation import accuracies
 from simbook.tables.spread import over_seeds, worth
 
@@ -21,7 +21,12 @@ def stronger(found: Found) -> pd.DataFrame:
     frame = over_seeds(accuracies(stored, measures=lambda spec: chapters.stronger(spec.dataset)))
     lines = []
     for (dataset, name, lr), rows in frame.groupby(["dataset", "title", "lr"], sort=False):
-        line = {"data set": dataset, "method": name, "rate": rate(lr), "images": f"first {rows.images.iloc[0]:.0f}"}
+        line = {
+            "data set": NAMES[dataset],
+            "method": name,
+            "rate": rate(lr),
+            "images": f"first {rows.images.iloc[0]:.0f}",
+        }
         line |= {row.attack: worth(row) for row in rows.itertuples()}
         weak, *strong = rows.itertuples()
         lost = {f"{LOST}{row.attack}": weak.true - row.true for row in strong}
@@ -82,7 +87,9 @@ def resets_shown(table: pd.DataFrame) -> pd.DataFrame:
             parts.append(("mean", rows[["cycle", "staggered", "gap"]].mean()))
         for seed, row in parts:
             numbers = {f"lowest, {name} (%)": f"{getattr(row, name):.1f}" for name in ("cycle", "staggered")}
-            lines.append({"data set": dataset, "rate": rate(lr), "seed": seed} | numbers | {"gap": f"{row.gap:.1f}"})
+            lines.append(
+                {"data set": NAMES[dataset], "rate": rate(lr), "seed": seed} | numbers | {"gap": f"{row.gap:.1f}"}
+            )
     return pd.DataFrame(lines).set_index(["data set", "rate", "seed"]) if lines else pd.DataFrame()
 
 
@@ -92,7 +99,7 @@ def resets_told(table: pd.DataFrame) -> str:
     for (dataset, lr), rows in table.groupby(["dataset", "lr"], sort=False):
         gap, count = rows.gap, len(rows)
         far = f"{abs(gap.mean()):.1f} points {'above' if gap.mean() >= 0 else 'below'}"
-        text = f"{dataset}, rate {rate(lr)}: the worst epoch of `staggered` is {far} `cycle`'s"
+        text = f"{NAMES[dataset]}, rate {rate(lr)}: the worst epoch of `staggered` is {far} `cycle`'s"
         if count > 1:
             text += f" on average over {count} seeds ({gap.min():.1f} to {gap.max():.1f})"
         judged = "is" if gap.mean() >= APART else "is not"

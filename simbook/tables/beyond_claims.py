@@ -193,6 +193,6 @@ def verdicts(found: Found, settings: Settings, *, store: Store | None = None) ->
     """Return the parts of the chapter's claims, judged, by data set: :func:`simbook.tables.judging.gathered`."""
     bars, curves = beyond.bars(found, store=store), beyond.over_seeds(beyond.curves(found))
     frame = sim_adv.accuracies(leading(found) + beyond.table_rows(settings, store=store), store=store)
-    nets = survival.survivors(found, store=store)
+    nets = survival.survivors(found, settings, store=store)
     names = dict.fromkeys(spec.dataset for spec, _ in found)
     return judging.gathered({d: [of(d, bars, curves, beyond.inflation(frame, d), nets)] for d in names})

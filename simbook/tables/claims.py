@@ -11,7 +11,7 @@ from IPython.display import HTML
 from simadv.store import HOME
 from simbook.settings import EvaluationSettings
 from simbook.tables import sim_adv
-from simbook.tables.common import NAMES, Found, link
+from simbook.tables.common import NAMES, Found, link, named
 from simbook.tables.evaluation_claims import of_table3
 from simbook.tables.first_claims import RESTS_ON
 from simbook.tables.judging import CLAIMS, UNTESTED, VERDICTS, together
@@ -36,6 +36,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "C5.8": ("free", "sim"),
     "C5.9": ("free",),
     "C5.10": ("sim",),
+    "C5.11": ("free", "atda"),
     "C6.1": ("free", "atda"),
     "C6.2": ("sim", "vanilla", "free", "atda"),
     "C6.3": ("sim", "bim", "madry"),
@@ -114,12 +115,12 @@ def page(table: pd.DataFrame, ids: dict[str, list[str]], chapter: str) -> HTML:
         lines.append(_head(chapter, claim, ids.get(claim, [])))
         tested = parts.groupby("dataset").verdict.transform(lambda verdicts: (verdicts != UNTESTED).any())
         for dataset, some in parts[tested].groupby("dataset", sort=False):
-            name = NAMES.get(dataset, dataset)
+            name = named(dataset)
             rows = [[name, row.part, row.paper, row.ours, row.verdict] for row in some.itertuples()]
             if len(rows) > 1:
                 rows.append([name, "together", "", "", together(some.verdict)])
             lines += ["<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows]
-        names = ", ".join(NAMES.get(name, name) for name in parts[~tested].dataset.unique())
+        names = ", ".join(named(name) for name in parts[~tested].dataset.unique())
         if names:
             lines.append(f'<tr><td>{escape(names)}</td><td colspan="3">-</td><td>{UNTESTED}</td></tr>')
     heads = "".join(

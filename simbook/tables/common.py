@@ -19,6 +19,11 @@ NAMES = {"mnist": "MNIST", "fmnist": "FMNIST", "cifar10": "CIFAR10", "digits": "
 Found = list[tuple[RunSpec, Run | None]]
 
 
+def named(dataset: str) -> str:
+    """Return a data set's name as the paper writes it; what is none, a problem on the plane, keeps its own."""
+    return NAMES.get(dataset, dataset)
+
+
 def title(spec: RunSpec) -> str:
     """Return the method of a run as the paper writes it, ``SIM(10,20)-Adv``, and what else tells it apart.
 
@@ -74,6 +79,16 @@ def share_of(count: int, images: int) -> tuple[float, float, float]:
     return 100 * count / images, 100 * interval.low, 100 * interval.high
 
 
+def an_epoch(runs: Iterable[Run | None]) -> str:
+    """Return what an epoch of these runs took in seconds, the least to the most; *shared* beside other work."""
+    seconds: dict[str, list[float]] = {"": [], " (shared)": []}
+    for run in runs:
+        if run is not None:
+            seconds["" if run.provenance["alone"] else " (shared)"].append(run.cost["seconds"] / run.spec.epochs)
+    ends = {how: dict.fromkeys((f"{min(some):.1f}", f"{max(some):.1f}")) for how, some in seconds.items() if some}
+    return "; ".join(" to ".join(texts) + how for how, texts in ends.items()) or NOT_RUN
+
+
 def run_card(found: Found) -> pd.Series:
     """Return where the numbers of a chapter come from: how many runs there are, their devices, versions, dates."""
     runs = [run for _, run in found if run is not None]
@@ -82,6 +97,7 @@ def run_card(found: Found) -> pd.Series:
         return ", ".join(sorted({str(run.provenance[name]) for run in runs})) or "-"
 
     card = {"runs stored": f"{len(runs)} of {len(found)}", "seeds": ", ".join(sorted({str(s.seed) for s, _ in found}))}
+    card["learning rates"] = ", ".join(rate(lr) for lr in sorted({s.lr for s, _ in found})) or "-"
     card |= {"training, hours in all": f"{sum(run.cost['seconds'] for run in runs) / 3600:.2f}"}
     card |= {name: of_all(name) for name in ("device", "threads", "torch", "date")}
     card["commit"] = ", ".join(sorted({run.provenance["commit"][:10] for run in runs})) or "-"

@@ -11,7 +11,7 @@ from simadv.runs import passes_per_image
 from simadv.specs import DATASETS, EvalSpec, RunSpec, run_spec
 from simadv.store import Store, default
 from simbook.chapters import evaluations
-from simbook.tables.common import NAMES, NOT_RUN, Found, rate, title
+from simbook.tables.common import NAMES, NOT_RUN, Found, an_epoch, rate, title
 from simbook.tables.spread import cells, counted, over_seeds
 
 Measures = Callable[[RunSpec], list[EvalSpec]]
@@ -196,25 +196,17 @@ def costs(found: Found) -> pd.DataFrame:
     """
     rows = {}
     for spec, run in found:
-        row = rows.setdefault(
-            (spec.dataset, title(spec)), {"F": sum(passes_per_image(spec)), "seconds": [], "alone": []}
-        )
+        row = rows.setdefault((NAMES[spec.dataset], title(spec)), {"runs": []})
         row["F"] = sum(passes_per_image(spec)) * spec.passes_over_data / spec.epochs
         row["paper"] = None if spec.reset == "staggered" else paper.TABLE5.get(spec.method, {}).get(spec.dataset)
-        if run is not None:
-            row["seconds"].append(run.cost["seconds"] / spec.epochs)
-            row["alone"].append(run.provenance["alone"])
-    table = pd.DataFrame(rows).T.rename_axis(["dataset", "method"])
+        row["runs"].append(run)
+    table = pd.DataFrame(rows).T.rename_axis(["data set", "method"])
     sim = {dataset: row for (dataset, name), row in rows.items() if name.startswith("SIM") and name.endswith("Adv")}
     table["F / SIM's F"] = [row["F"] / sim[d]["F"] if d in sim else None for (d, _), row in rows.items()]
     shown = pd.DataFrame(index=table.index)
     shown["F an image and epoch"] = [f"{row['F']:.1f}" for row in rows.values()]
     shown["of SIM's"] = [f"{value:.2f}" if pd.notna(value) else "-" for value in table["F / SIM's F"]]
-    shown["seconds an epoch, ours"] = [
-        " / ".join(f"{s:.1f}{'' if a else ' (shared)'}" for s, a in zip(row["seconds"], row["alone"], strict=True))
-        or NOT_RUN
-        for row in rows.values()
-    ]
+    shown["seconds an epoch, ours"] = [an_epoch(row["runs"]) for row in rows.values()]
     shown["seconds in all, the paper"] = [
         "-" if row["paper"] is None else f"{row['paper']:.2f}" for row in rows.values()
     ]
@@ -234,7 +226,9 @@ def findings(frame: pd.DataFrame, found: Found, dataset: str) -> str:
     rows = frame[(frame.dataset == dataset) & frame.true.notna()].set_index(["title", "lr", "attack"])
     bim = next((name for name in rows.index.get_level_values("attack").unique() if name.startswith("BIM")), None)
     if bim is None:
-        return f"No row of Table 3 was run on {dataset} yet; what ran there at other settings stands apart, above."
+        return (
+            f"No row of Table 3 was run on {NAMES[dataset]} yet; what ran there at other settings stands apart, above."
+        )
     iterated = rows.xs(bim, level="attack")
     sim = iterated[(iterated.method == "sim") & ~iterated.index.get_level_values("title").str.contains("staggered")]
     weak = iterated[iterated.method.isin(["vanilla", "fgsm", "free", "atda"])]
@@ -260,7 +254,7 @@ def findings(frame: pd.DataFrame, found: Found, dataset: str) -> str:
     for label, line in curves([(spec, run) for spec, run in found if spec.dataset == dataset]).items():
         late = line[line.epoch >= 24].robust
         if len(late):
-            name, last = label.removeprefix(f"{dataset}: "), line.robust.iloc[-1]
+            name, last = label.removeprefix(f"{NAMES[dataset]}: "), line.robust.iloc[-1]
             watched.append(f"{name} ends at {last:.1f} % and had {late.min():.1f} % in its worst epoch")
     if watched:
         said.append(f"Watched after each epoch from the 25th on, {'; '.join(watched)}: it matters when training stops.")

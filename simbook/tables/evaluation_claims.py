@@ -15,6 +15,8 @@ from simbook.tables.spread import Margin, difference
 
 LOST = 4.0  # points: what the paper calls a reasonable price
 FAR = 10.0  # points: what "far ahead" asks at the least
+#: Where Free-Adv does withstand iterated examples, as section 6.2 has it, and SIM-Adv is ahead, but not by far.
+FREE_HOLDS = "cifar10"
 
 
 def of_accuracies(frame: pd.DataFrame, dataset: str, *, within: float = 5.0) -> pd.DataFrame:
@@ -39,7 +41,11 @@ def of_accuracies(frame: pd.DataFrame, dataset: str, *, within: float = 5.0) -> 
         text = f"half of FGSM's - {attack}'s" if sign > 0 else f"{attack}'s - half of FGSM's"
         printed = sign * (printed_of(dataset, "FGSM", m) / 2 - printed_of(dataset, bim, m))
         tested.append((claim, f"{name}: {text}", ours if sign > 0 else -ours, printed))
-    others = [("C6.2", m, name, -FAR) for m, name in (("vanilla", "Vanilla"), ("free", "Free-Adv"), ("atda", "ATDA"))]
+    tested = tested[1:] if dataset == FREE_HOLDS else tested
+    ahead = {"vanilla": -FAR, "free": 0.0 if dataset == FREE_HOLDS else -FAR, "atda": -FAR}
+    others = [
+        ("C6.2", m, name, ahead[m]) for m, name in (("vanilla", "Vanilla"), ("free", "Free-Adv"), ("atda", "ATDA"))
+    ]
     others += [("C6.3", m, name, LOST) for m, name in (("bim", "BIM-Adv"), ("madry", "Madry-Adv"))]
     for claim, m, name, plus in others:
         text = f"SIM-Adv - {name} under {bim}, {plus:+g}"
@@ -95,16 +101,18 @@ def best(rows: pd.DataFrame, method: str, attack: str) -> pd.DataFrame:
     return part[(part.attack == attack) & (part.lr == (means.idxmax() if len(means) else math.nan))]
 
 
-def at_one_rate(rows: pd.DataFrame, method: str, attack: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return SIM-Adv's accuracies under an attack and those of ``method``, one a seed, at a rate that both have.
+def at_one_rate(
+    rows: pd.DataFrame, method: str, attack: str, *, first: str = "sim"
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the accuracies of ``first`` under an attack and those of ``method``, one a seed, at a rate that both have.
 
     Of several, the one at which ``method`` does best on average; where they share none, each at its own best.
     """
     rows = rows[rows.true.notna()]
-    pair = [rows[rows.method.eq(m) & rows.attack.eq(attack)] for m in ("sim", method)]
+    pair = [rows[rows.method.eq(m) & rows.attack.eq(attack)] for m in (first, method)]
     means = pair[1][pair[1].lr.isin(pair[0].lr)].groupby("lr").true.mean()
     if means.empty:
-        return best(rows, "sim", attack), best(rows, method, attack)
+        return best(rows, first, attack), best(rows, method, attack)
     return tuple(part[part.lr.eq(means.idxmax())] for part in pair)
 
 

@@ -23,8 +23,7 @@ true label, which the paper's seem not to have done (chapter 6). Free-Adv's accu
 column of the next table. `book/claims.ipynb` has every claim with its verdict.*
 
 What the paper leaves open, from chapter 7: its own training beside the same without a reset, without attack passes
-(free-SIM), and beside a neighbour (ATTA-1). F counts gradient passes, all epochs together; k is steps an epoch. What
-costs nothing on MNIST, to leave the reset out, is dear on Fashion-MNIST."""
+(free-SIM), and beside a neighbour (ATTA-1). F counts gradient passes, all epochs together; k is steps an epoch."""
 HEADS = ("method", "rate", "clean: paper", "clean: ours", "BIM(10,40): paper", "BIM(10,40): ours")
 
 

@@ -32,7 +32,9 @@ def vanilla(frame: pd.DataFrame) -> str:
         if bim is not None and len(clean):
             true, predicted = of.true[bim], of.predicted[bim]
             gained = (predicted - true) / (100 - clean.item())
-            text = f"Ours on {dataset} at rate {rate(lr)} keeps {true:.2f} % when pushed away from the true label"
+            text = (
+                f"Ours on {NAMES[dataset]} at rate {rate(lr)} keeps {true:.2f} % when pushed away from the true label"
+            )
             said.append(
                 f"{text}, and {predicted:.2f} % from its own answer: a gain of {gained:.2f} of its clean error."
             )
@@ -54,7 +56,7 @@ def reset(found: Found) -> str:
         epochs = DATASETS[dataset]["epochs"]
         cycles = f"{epochs // n2} cycles" if epochs % n2 == 0 else "no whole number of cycles"
         share = f"{len(whole_thousandths(dataset))} of {len(paper.TABLE5)} totals"
-        said.append(f"{epochs} epochs on {dataset} ({share}; {cycles})")
+        said.append(f"{epochs} epochs on {NAMES[dataset]} ({share}; {cycles})")
     told = [
         "The paper does not say where it stops. Table 5's totals come out whole, to a thousandth of a second an epoch, "
         f"with {'; '.join(said)}. Training then ends at the full strength of a cycle of {n2}, never soon after a reset."
@@ -75,7 +77,7 @@ def ratio() -> str:
     told = []
     for dataset in paper.DATASETS:
         total, sim = (paper.TABLE5[method][dataset] for method in ("bim", "sim"))
-        told.append(f"{total / sim:.2f} on {dataset}")
+        told.append(f"{total / sim:.2f} on {NAMES[dataset]}")
     of_steps = {n2: cost("bim", n2=n2) / cost("sim") for n2 in (7, 10, 15, 20, 30)}
     passes = ", ".join(f"{share:.2f} with {n2} steps" for n2, share in of_steps.items())
     return (

@@ -17,7 +17,7 @@ from simadv.store import Store, default
 from simbook import chapters
 from simbook.settings import Settings
 from simbook.tables import embedding, evaluation
-from simbook.tables.common import NOT_RUN, Found, rate, title
+from simbook.tables.common import NOT_RUN, Found, an_epoch, named, rate, title
 from simbook.tables.embedding import Panels
 
 # the panels of Fig. 9, Free-Adv's, and SIM-Adv's beside them
@@ -27,13 +27,13 @@ ALONG = ("robust", "clean")
 
 
 def neighbours(settings: Settings, found: Found, *, store: Store | None = None) -> Found:
-    """Return runs of other chapters to compare with: BIM-Adv, Madry-Adv, Free-Adv at the book's rates, if stored."""
+    """Return runs of other chapters to compare with: Iter-Adv, Free-Adv, ATDA at the book's rates, if stored."""
     store = store or default()
     known = {spec for spec, _ in found}
     specs = [
         spec
         for dataset in dict.fromkeys(spec.dataset for spec, _ in found)
-        for method in ("bim", "madry", "free")
+        for method in ("bim", "madry", "free", "atda")
         for spec in chapters.both_rates(settings, dataset, method)
     ]
     return [(spec, store.find(spec)) for spec in specs if spec not in known]
@@ -179,7 +179,7 @@ def _back(robust: pd.Series, n2: int) -> float:
 
 def sawtooth_shown(facts: pd.DataFrame) -> pd.DataFrame:
     """Return :func:`sawtooth` as text to read."""
-    table = pd.DataFrame({"data set": facts.dataset, "rate": facts.lr.map(rate), "run": facts.title})
+    table = pd.DataFrame({"data set": facts.dataset.map(named), "rate": facts.lr.map(rate), "run": facts.title})
     table["last (%)"] = facts["last"].map("{:.1f}".format)
     lowest = zip(facts.lowest, facts["at"], strict=True)
     table["lowest since cycle 1 (%)"] = ["-" if pd.isna(v) else f"{v:.1f} at epoch {e:.0f}" for v, e in lowest]
@@ -187,7 +187,8 @@ def sawtooth_shown(facts: pd.DataFrame) -> pd.DataFrame:
     table["epochs at less than half of it"] = ["-" if pd.isna(v) else f"{v:.0f} of {n}" for v, n in lost]
     table["back after"] = ["-" if pd.isna(v) else f"{v:.1f} epochs" for v in facts.back]
     table["lowest clean (%)"] = ["-" if pd.isna(v) else f"{v:.1f}" for v in facts.clean]
-    return table.assign(data=facts.data).set_index(["data set", "rate", "run"])
+    table["hash of its curve"] = facts.data
+    return table.set_index(["data set", "rate", "run"])
 
 
 def over_perturbed(settings: Settings, found: Found) -> Found:
@@ -232,7 +233,8 @@ def falls_shown(table: pd.DataFrame) -> pd.DataFrame:
     """Return :func:`falls` as text to read."""
     heads = {"dataset": "data set", "title": "run", "watched": "epochs watched"}
     heads |= {"clean": "largest fall, clean (points)", "robust": "largest fall, robust (points)"}
-    text = table.assign(rate=table.lr.map(rate), clean=table.clean.round(1), robust=table.robust.round(1))
+    text = table.assign(dataset=table.dataset.map(named), rate=table.lr.map(rate))
+    text = text.assign(clean=table.clean.round(1), robust=table.robust.round(1))
     return (
         text[["dataset", "title", "rate", "watched", "clean", "robust"]]
         .rename(columns=heads)
@@ -245,12 +247,10 @@ def costs(found: Found) -> pd.DataFrame:
     rows: dict[tuple[str, str], dict] = {}
     for spec, run in found:
         name = re.sub(r"\(.*\)", "", title(spec))
-        row = rows.setdefault((spec.dataset, name), {"F an image and epoch": "", "seconds an epoch": []})
-        row["F an image and epoch"] = f"{sum(passes_per_image(spec)) * spec.passes_over_data / spec.epochs:.1f}"
-        if run is not None:
-            text = f"{run.cost['seconds'] / spec.epochs:.1f}"
-            row["seconds an epoch"].append(text + ("" if run.provenance["alone"] else " (shared)"))
-    index = pd.MultiIndex.from_tuples(list(rows), names=["data set", "method"])
-    table = pd.DataFrame(list(rows.values()), index=index, columns=["F an image and epoch", "seconds an epoch"])
-    table["seconds an epoch"] = [" / ".join(texts) or NOT_RUN for texts in table["seconds an epoch"]]
-    return table
+        row = rows.setdefault((named(spec.dataset), name), {"passes": "", "runs": []})
+        row["passes"] = f"{sum(passes_per_image(spec)) * spec.passes_over_data / spec.epochs:.1f}"
+        row["runs"].append(run)
+    shown = [
+        {"F an image and epoch": row["passes"], "seconds an epoch": an_epoch(row["runs"])} for row in rows.values()
+    ]
+    return pd.DataFrame(shown, index=pd.MultiIndex.from_tuples(list(rows), names=["data set", "method"]))

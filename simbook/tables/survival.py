@@ -9,7 +9,8 @@ from simadv.store import Run, Store, default
 from simbook import chapters
 from simbook.measures.four import FOUR
 from simbook.measures.survival import Signs, Transfer
-from simbook.tables.common import NOT_RUN, Found, leading, title
+from simbook.settings import Settings
+from simbook.tables.common import NAMES, NOT_RUN, Found, leading, rate, title
 
 JUDGES = ("BIM(10,40)", "Madry(20,50)x10", "CW(20,50)", "AutoAttack")  # the three last took no part in any choice
 CHANCE = 1.0  # percent of the images: what a weaker attack may find beyond a stronger one before it is a sign
@@ -29,18 +30,27 @@ def judged(spec: RunSpec, run: Run | None, store: Store | None) -> dict[str, flo
     return {of.attack: percent(run, of, store) for of in [*judges, *chapters.standard(spec.dataset)]}
 
 
-def survivors(found: Found, *, store: Store | None = None) -> pd.DataFrame:
-    """Return what each net classifies correctly (%) under each test of a slice, and its signs of masked gradients."""
+def others(settings: Settings, *, store: Store | None = None) -> Found:
+    """Return the nets of the other chapters that are tested like these, where they were run."""
     store = store or default()
-    last = {(spec.dataset, spec.method): spec for spec, _ in leading(found)}
+    return [(spec, run) for spec in chapters.checkpoints(settings) if (run := store.find(spec)) is not None]
+
+
+def survivors(found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
+    """Return what each net classifies correctly (%) under each test of a slice, and its signs of masked gradients.
+
+    ``title`` says the rate where there are several.
+    """
+    store, names = store or default(), titles(found)
     rows = []
     for spec, run in leading(found):
         images = chapters.SLICE.get(spec.dataset, 1000)
-        row = {"dataset": spec.dataset, "title": title(spec), "method": spec.method, "images": images}
+        row = {"dataset": spec.dataset, "title": names[spec], "method": spec.method, "images": images}
         row |= judged(spec, run, store)
+        sources = chapters.sources(settings, spec.dataset)
         for name, method in (("from Vanilla", "vanilla"), ("from BIM-Adv", "bim")):
-            source = last[spec.dataset, method].id
-            row[name] = percent(run, Transfer(source=source, attack="BIM(10,40)", images=images), store)
+            transfer = Transfer(source=sources[method].id, attack="BIM(10,40)", images=images)
+            row[name] = percent(run, transfer, store)
         signs = None if run is None else store.evaluation(run, Signs(attack="BIM(10,40)", images=images))
         for name in ("clean", "fgsm", "iterated", "random", "chance", "flat", "unbounded"):
             row[name] = np.nan if signs is None else 100 * signs[name] / signs["images"]
@@ -49,6 +59,27 @@ def survivors(found: Found, *, store: Store | None = None) -> pd.DataFrame:
         row["search"] = np.nan if left is None else 100 * (left["fab-t"] - left["square"]) / images
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def others_told(nets: pd.DataFrame) -> str:
+    """Return which of the nets of :func:`others` AutoAttack leaves most of, a sentence a data set."""
+    said = []
+    if nets.empty:
+        return "No other net of these data sets comes with the book, or none was run."
+    for dataset, part in nets.dropna(subset=["AutoAttack"]).groupby("dataset", sort=False):
+        best = part.sort_values("AutoAttack", ascending=False)
+        standing = [f"{row.title} ({row.AutoAttack:.1f} %)" for row in best.itertuples() if row.AutoAttack > ROBUST]
+        rest = len(best) - len(standing)
+        text = f"{NAMES[dataset]}: {', '.join(standing) or 'none'} keep more than {ROBUST:g} % under AutoAttack"
+        said.append(f"- {text}" + (f"; the other {rest} less." if rest else "."))
+    return "\n".join(said) or "None was tested yet."
+
+
+def titles(found: Found) -> dict[RunSpec, str]:
+    """Return the name of each run; with its rate, where a data set's have several."""
+    rates = {(spec.dataset, spec.lr) for spec, _ in found}
+    several = len(rates) > len({dataset for dataset, _ in rates})
+    return {spec: title(spec) + (f", rate {rate(spec.lr)}" if several else "") for spec, _ in found}
 
 
 def four(spec: RunSpec, run: Run | None, store: Store) -> dict:
@@ -74,11 +105,11 @@ def survivors_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 def four_shown(found: Found, dataset: str, *, store: Store | None = None) -> pd.DataFrame:
     """Return what each of AutoAttack's four in turn leaves (%) of the nets that it was run on, as text to read."""
-    store, rows = store or default(), {}
+    store, names, rows = store or default(), titles(found), {}
     for spec, run in leading(found):
         if spec.dataset == dataset and (record := four(spec, run, store)):
             left = {name: f"{100 * count / record['images']:.1f}" for name, count in record["left"].items()}
-            rows[title(spec)] = left | {"images": str(record["images"]), "library": record["library"]}
+            rows[names[spec]] = left | {"images": str(record["images"]), "library": record["library"]}
     rows = rows or {"none yet": dict.fromkeys(("clean", *FOUR), NOT_RUN)}
     return pd.DataFrame(rows).T.rename_axis("net")
 
