@@ -412,9 +412,9 @@ def test_findings_say_where_the_figure_misleads():
 def test_costs_are_counted_in_passes(shelf):
     shelf.run(chosen("atda", lr=1e-3)[0])
     table = tables.costs(shelf.found)
-    assert table.loc[("mnist", "ATDA")].tolist() == [8, "1 of 2", "0.50"]
-    assert table.loc[("mnist", "BIM(30,30)-Adv + DA")].tolist() == [66, "0 of 7", "0.00"]
-    assert table.loc[("mnist", "Vanilla"), "F an image and epoch"] == 3
+    assert table.loc[("MNIST", "ATDA")].tolist() == [8, "1 of 2", "0.50"]
+    assert table.loc[("MNIST", "BIM(30,30)-Adv + DA")].tolist() == [66, "0 of 7", "0.00"]
+    assert table.loc[("MNIST", "Vanilla"), "F an image and epoch"] == 3
 
 
 def test_numbers_that_the_chapter_s_text_works_out():

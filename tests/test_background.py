@@ -452,8 +452,8 @@ def test_not_run_names_what_is_missing(stored):
 
 def test_threat_points_and_costs(stored):
     table = tables.threat(stored()[1])
-    assert table.loc["mnist"].tolist() == ["0.3", "76.5"]
-    assert table.loc["cifar10"].tolist() == ["0.03137", "8"]
+    assert table.loc["MNIST"].tolist() == ["0.3", "76.5"]
+    assert table.loc["CIFAR10"].tolist() == ["0.03137", "8"]
     points = tables.points(torch.tensor([[0.25, 0.5], [0.75, 1.0]])[:, None, None], torch.tensor([0, 1]))
     assert points.to_dict("list") == {"first": [0.25, 0.75], "second": [0.5, 1.0], "label": [0, 1]}
     assert tables.costs()["F an image"].to_dict() == {"FGSM": 2, "R+FGSM": 2, "BIM(10,40)": 80, "Madry(10,40)": 80}

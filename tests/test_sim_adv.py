@@ -349,7 +349,7 @@ def made_up(spec, attack):
         return 9_000 if spec.n2 == 10 else 9_255 if attack == "BIM(10,40)" else 9_400
     if spec.method == "madry":
         return 9_404 + 3 * (30 - int(spec.n1))
-    return {"free": 156, "bim": 9_383}[spec.method]
+    return {"free": 156, "atda": 4_234, "bim": 9_383}[spec.method]
 
 
 def test_all_claims_of_training_where_every_run_is_there():
@@ -366,9 +366,15 @@ def test_all_claims_of_training_where_every_run_is_there():
     assert [text.split()[0] for text in over.ours] == ["2.55", "4.00"]
     assert list(over.verdict) == ["holds", "holds"]
     # 0.6 points on 10,000 images may be chance
-    fig7 = claims.of_fig7(frame, "mnist")
+    fig7 = claims.of_fig7(frame.assign(dataset="fmnist"), "fmnist")
     assert [text.split()[0] for text in fig7.ours] == ["0.60", "0.60"]
     assert list(fig7.verdict) == ["undecided"] * 2
+    assert claims.of_fig7(frame, "mnist").empty, "the paper says it of Fashion-MNIST"
+    free = claims.of_free(frame, "mnist")
+    assert [text.split()[0] for text in free.ours] == ["40.78", "40.78"]
+    assert list(free.paper) == ["40.78", "32.44"]
+    assert list(free.verdict) == ["holds", "holds in direction"]
+    assert claims.of_free(frame.assign(dataset="fmnist"), "fmnist").empty, "and this of MNIST"
     sentence = told.of_pairs(pair_frame, "mnist", without="over-perturbation").splitlines()[2]
     assert "Under BIM(10,40), SIM(10,20)-Adv has 92.55 %" in sentence
     assert sentence.endswith("90.00 %; the 95 % intervals are apart.")
@@ -406,7 +412,8 @@ def test_claims_that_fail():
     pair_frame = tables.accuracies(tables.over_perturbed(Settings(dataset="mnist"), found), store=shelf)
     assert set(claims.of_over_perturbation(pair_frame, "mnist").verdict) == {"does not hold"}
     swept = frame.assign(true=frame.true.mask(frame.method.eq("madry"), 90.0 + frame.n1.fillna(0) / 10))
-    assert set(claims.of_fig7(swept, "mnist").verdict) == {"does not hold"}
+    assert set(claims.of_fig7(swept.assign(dataset="fmnist"), "fmnist").verdict) == {"does not hold"}
+    assert set(claims.of_free(frame, "mnist").verdict) == {"does not hold"}
 
 
 def test_nothing_was_run():
@@ -417,7 +424,7 @@ def test_nothing_was_run():
     panels = tables.fig9(settings, found, "mnist", store=shelf)
     fallen = tables.falls(found)
     parts = [claims.of_training(frame, "mnist"), claims.of_over_perturbation(pair_frame, "mnist")]
-    parts += [claims.of_fig7(frame, "mnist"), claims.of_features(panels), claims.of_forgetting(fallen, "mnist")]
+    parts += [claims.of_free(frame, "mnist"), claims.of_features(panels), claims.of_forgetting(fallen, "mnist")]
     assert {verdict for part in parts for verdict in part.verdict} == {"not tested"}
     assert {ours for part in parts for ours in part.ours} == {"not run"}
     assert set(claims.verdicts(found, settings, store=shelf).query("dataset == 'mnist'").verdict) == {"not tested"}

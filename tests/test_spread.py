@@ -255,7 +255,7 @@ def test_the_questions_are_answered_by_arithmetic(shelf):
     shelf.put(run_spec("mnist", "vanilla", lr=1e-4), clean=98.0, bim=1.0)
     said = questions.answers(spread.over_seeds(shelf.frame), shelf.found)
     assert f"0.94 % on MNIST, {0.94 / (100 - 98.84):.2f} of its clean error" in said
-    assert "Ours on mnist at rate 1e-4 keeps 1.00 %" in said
-    assert f"{866.76 / 293.22:.2f} on mnist" in said
+    assert "Ours on MNIST at rate 1e-4 keeps 1.00 %" in said
+    assert f"{866.76 / 293.22:.2f} on MNIST" in said
     assert f"{(2 * 30 + 6) / 8:.2f} with 30 steps" in said
     assert questions.whole_thousandths("mnist") == ["atda", "sim", "bim"]

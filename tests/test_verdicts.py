@@ -174,7 +174,8 @@ def test_nothing_run_is_nothing_tested(chapter, tmp_path):
 
 def test_the_book_has_every_claim_and_no_other():
     table = verdicts.book(Settings(dataset="mnist"))
-    assert list(dict.fromkeys(table.claim)) == list(judging.CLAIMS)
+    # C5.3 is about Fashion-MNIST
+    assert list(dict.fromkeys(table.claim)) == [claim for claim in judging.CLAIMS if claim != "C5.3"]
     assert set(table.verdict) <= set(WORDS)
     assert list(dict.fromkeys(table.chapter)) == ["claims", *verdicts.JUDGES]
     assert not table.map(lambda value: value in ("", None) or pd.isna(value)).any(axis=None)
