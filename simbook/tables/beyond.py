@@ -231,10 +231,10 @@ def staleness(found: Found, *, store: Store | None = None) -> pd.DataFrame:
 
 def literal(found: Found) -> pd.DataFrame:
     """Return SIM-Adv with Eq. 15 as printed beside the one that is projected, and how far its examples may go."""
-    rows = []
+    rows, printed = [], {(spec.dataset, spec.n1, spec.n2) for spec, _ in found if spec.projection == "literal"}
     for group in by_setting(found):
         spec = group[0][0]
-        if spec.method == "sim" and spec.reset == "cycle":
+        if spec.method == "sim" and spec.reset == "cycle" and (spec.dataset, spec.n1, spec.n2) in printed:
             reach = spec.n2 / spec.n1 if spec.projection == "literal" else 1.0
             row = {"data set": NAMES[spec.dataset], "run": title(spec), "reach (epsilon, at most)": f"{reach:.2f}"}
             seen = over_seeds(curves(group)).tail(LATE)

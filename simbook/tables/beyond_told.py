@@ -46,6 +46,7 @@ def findings(judged: pd.DataFrame, bars: pd.DataFrame, nets: pd.DataFrame, label
     said = {
         "The label convention": (labels_told(labels, dataset), ["C7.1"]),
         "The reset": (resets_told(rows), ["C7.2", "C7.3"]),
+        "How often to reset": (cycles_told(rows), []),
         "The map": (highest_told(rows), []),
         "How few passes are enough": (fewest_told(rows), ["C7.4"]),
         "SIM for free": (free_told(rows), ["C7.5"]),
@@ -118,6 +119,17 @@ def resets_told(rows: pd.DataFrame) -> list[str]:
         for row in one(rows, "sim", reset, n1=n1).itertuples()
     ]
     return [f"SIM-Adv with n1 = {n1:g} ends {'; '.join(each)}."] if each else []
+
+
+def cycles_told(rows: pd.DataFrame) -> list[str]:
+    """Return how SIM-Adv at one n1 ends by how often it is reset, n2, where several were run."""
+    told = []
+    for n1, cycles in one(rows, "sim", "cycle").groupby("n1", sort=False):
+        if len(cycles) > 1:
+            each = pd.concat([cycles, one(rows, "sim", "never", n1=n1)])
+            ended = [f"{row.title} at {ends(row)}, {row.lowest:.1f} % in its worst epoch" for row in each.itertuples()]
+            told.append(f"With n1 = {n1:g} ends {'; '.join(ended)}.")
+    return told
 
 
 def highest_told(rows: pd.DataFrame) -> list[str]:
