@@ -230,7 +230,10 @@ def test_seeds_are_one_line_each_setting():
     shown = beyond.policies_shown({"cycle": line}, 1).loc["cycle"]
     assert (shown.seeds, shown["last 5 epochs"]) == ("3", f"{row.end:.1f} (10.0 to 100.0)")
     assert shown["lowest since cycle 1"] == "20.0 after epoch 2"
-    assert beyond.literal(found).iloc[0].robust == f"{row.end:.1f}"
+    assert beyond.literal(found).empty, "nothing is printed to compare with"
+    other = (replace(spec, n2=2, seed=0), None)
+    pair = beyond.literal([*found, other, (replace(spec, projection="literal", seed=0), None)])
+    assert pair.robust.tolist() == [f"{row.end:.1f}", "not run"], "the same settings alone"
     assert beyond_told.within(row) == f"± {row.sd:.1f} over 3 seeds"
 
 
@@ -359,8 +362,24 @@ def test_findings_set_the_resets_the_steps_and_the_printed_equation_side_by_side
     (printed,) = beyond_told.literal_told(table)
     assert printed == f"S ends at 80.0 % ({spread}; 8 F); L ends at 60.0 % ({spread}; 8 F)."
     assert beyond_told.neighbours_told(table) == [f"A ends at 81.0 % ({spread}; 8 F)."]
-    for told in (beyond_told.resets_told, beyond_told.highest_told, beyond_told.steps_told, beyond_told.literal_told):
+    for told in (
+        beyond_told.cycles_told,
+        beyond_told.resets_told,
+        beyond_told.highest_told,
+        beyond_told.steps_told,
+        beyond_told.literal_told,
+    ):
         assert told(table[table.method.eq("atta")]) == []
+
+
+def test_findings_set_how_often_to_reset_side_by_side():
+    rows = [row_of("S", "sim", 80.0, reset="cycle"), row_of("F", "sim", 70.0, reset="cycle", n1=5.0)]
+    table = pd.DataFrame(rows).reindex(columns=beyond.BAR_COLUMNS)
+    assert beyond_told.cycles_told(table) == [], "one n2 at each n1"
+    rows += [row_of("G", "sim", 75.0, reset="cycle", n1=5.0), row_of("H", "sim", 60.0, reset="never", n1=5.0)]
+    (said,) = beyond_told.cycles_told(pd.DataFrame(rows).reindex(columns=beyond.BAR_COLUMNS))
+    assert said.startswith("With n1 = 5 ends F at 70.0 %")
+    assert said.count("in its worst epoch") == 3
 
 
 def test_findings_say_what_the_labels_bring_at_the_rate_of_table_3():

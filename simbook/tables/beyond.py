@@ -240,7 +240,8 @@ def literal(found: Found) -> pd.DataFrame:
             seen = over_seeds(curves(group)).tail(LATE)
             row |= {name: NOT_RUN if seen.empty else f"{seen[name].mean():.1f}" for name in ("clean", "robust")}
             rows.append(row)
-    return pd.DataFrame(rows).set_index(["data set", "run"])
+    columns = ["data set", "run", "reach (epsilon, at most)", "clean", "robust"]
+    return pd.DataFrame(rows, columns=columns).set_index(["data set", "run"])
 
 
 def costs(specs: list[RunSpec]) -> pd.DataFrame:
