@@ -610,23 +610,20 @@ def test_every_net_that_comes_with_the_book_is_tested_by_everything():
 @pytest.mark.parametrize("of", [{"profile": "digits"}, {"epochs": 3}, {"dataset": "cifar10"}])
 def test_a_reader_s_own_nets_and_those_of_other_data_sets_are_not(of):
     assert chapters.checkpoints(Settings(**of)) == []
-    assert survival.others_told(survival.survivors(survival.others(Settings(**of)), Settings(**of))).startswith("No ")
+    assert beyond_told.others_told(survival.survivors(survival.others(Settings(**of)), Settings(**of))).startswith(
+        "No "
+    )
 
 
 def test_other_nets_are_told_by_name_and_rate_with_what_is_left():
-    nets = pd.DataFrame(
-        [
-            ("mnist", "A, rate 1e-4", 80.0),
-            ("mnist", "B, rate 1e-3", 0.5),
-            ("fmnist", "C", 4.9),
-            ("fmnist", "D", np.nan),
-        ],
-        columns=["dataset", "title", "AutoAttack"],
-    )
-    said = survival.others_told(nets).split("\n")
-    assert said == [
-        "- MNIST: A, rate 1e-4 (80.0 %) keep more than 5 % under AutoAttack; the other 1 less.",
-        "- FMNIST: none keep more than 5 % under AutoAttack; the other 1 less.",
+    rows = [("mnist", "sim", "A, rate 1e-4", 80.0, 90.0), ("mnist", "bim", "B, rate 1e-4", 78.5, 91.0)]
+    rows += [("mnist", "fgsm", "E", 0.5, 1.0), ("fmnist", "sim", "C", 4.9, 5.0), ("fmnist", "bim", "D", np.nan, 5.0)]
+    nets = pd.DataFrame(rows, columns=["dataset", "method", "title", "AutoAttack", "BIM(10,40)"])
+    assert beyond_told.others_told(nets).split("\n") == [
+        "- **MNIST.** Above 5 % under AutoAttack: A, rate 1e-4 (80.0 %), B, rate 1e-4 (78.5 %); the other 1 below. "
+        "On the same images A, rate 1e-4 less B, rate 1e-4 is -1.0 points under BIM(10,40) and +1.5 points under "
+        "AutoAttack.",
+        "- **FMNIST.** Above 5 % under AutoAttack: none; the other 1 below.",
     ]
 
 

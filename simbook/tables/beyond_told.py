@@ -211,6 +211,22 @@ def four_told(nets: pd.DataFrame) -> list[str]:
     ]
 
 
+def others_told(nets: pd.DataFrame) -> str:
+    """Return what AutoAttack leaves of the nets of :func:`simbook.tables.survival.others`, a line a data set."""
+    said = []
+    if nets.empty:
+        return "No other net of these data sets comes with the book, or none was run."
+    for dataset, part in nets.dropna(subset=["AutoAttack"]).groupby("dataset", sort=False):
+        best = part.sort_values("AutoAttack", ascending=False)
+        standing = [
+            f"{row.title} ({row.AutoAttack:.1f} %)" for row in best.itertuples() if row.AutoAttack > survival.ROBUST
+        ]
+        rest = len(best) - len(standing)
+        text = f"**{NAMES[dataset]}.** Above {survival.ROBUST:g} % under AutoAttack: {', '.join(standing) or 'none'}"
+        said.append(" ".join([text + (f"; the other {rest} below." if rest else "."), *gap_told(part)]))
+    return listed(said) if said else "None was tested yet."
+
+
 def gap_told(nets: pd.DataFrame) -> list[str]:
     """Return how far the paper's SIM-Adv is below its BIM-Adv under BIM and under AutoAttack, where both were run."""
     first_of = [nets[nets.method.eq(method)].head(1) for method in ("sim", "bim")]

@@ -10,7 +10,7 @@ from simbook import chapters
 from simbook.measures.four import FOUR
 from simbook.measures.survival import Signs, Transfer
 from simbook.settings import Settings
-from simbook.tables.common import NAMES, NOT_RUN, Found, leading, rate, title
+from simbook.tables.common import NOT_RUN, Found, leading, rate, title
 
 JUDGES = ("BIM(10,40)", "Madry(20,50)x10", "CW(20,50)", "AutoAttack")  # the three last took no part in any choice
 CHANCE = 1.0  # percent of the images: what a weaker attack may find beyond a stronger one before it is a sign
@@ -59,20 +59,6 @@ def survivors(found: Found, settings: Settings, *, store: Store | None = None) -
         row["search"] = np.nan if left is None else 100 * (left["fab-t"] - left["square"]) / images
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def others_told(nets: pd.DataFrame) -> str:
-    """Return which of the nets of :func:`others` AutoAttack leaves most of, a sentence a data set."""
-    said = []
-    if nets.empty:
-        return "No other net of these data sets comes with the book, or none was run."
-    for dataset, part in nets.dropna(subset=["AutoAttack"]).groupby("dataset", sort=False):
-        best = part.sort_values("AutoAttack", ascending=False)
-        standing = [f"{row.title} ({row.AutoAttack:.1f} %)" for row in best.itertuples() if row.AutoAttack > ROBUST]
-        rest = len(best) - len(standing)
-        text = f"{NAMES[dataset]}: {', '.join(standing) or 'none'} keep more than {ROBUST:g} % under AutoAttack"
-        said.append(f"- {text}" + (f"; the other {rest} less." if rest else "."))
-    return "\n".join(said) or "None was tested yet."
 
 
 def titles(found: Found) -> dict[RunSpec, str]:
