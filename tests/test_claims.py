@@ -96,17 +96,18 @@ def test_readme_s_table_is_fresh():
 
 def test_readme_s_table_has_each_method_at_each_rate(shelf):
     sim = run_spec("mnist", "sim", lr=1e-3)
-    shelf.put(sim, clean=99.0, bim=90.0)
+    shelf.put(sim, clean=99.0, bim=90.0, autoattack=81.5)
     shelf.put(replace(sim, lr=1e-4), clean=98.0, bim=85.0)
     rows = re.findall(r"^\| ([^|]+? \| [^|]+?) \| (.*) \|$", headline.headline(shelf.store), re.M)
     lines = dict(rows)
     assert len(rows) == len(lines)
     assert lines["SIM(10,20)-Adv | 1e-3"].startswith("- | 99.00 [")
     assert "| 89.93 | 90.00 [" in lines["SIM(10,20)-Adv | 1e-3"], "the paper's own number at that rate, of its Table 4"
+    assert lines["SIM(10,20)-Adv | 1e-3"].endswith("| 81.5")
     assert lines["SIM(10,20)-Adv | 1e-4"].startswith("99.00 | 98.00 [")
     assert "| 85.00 [" in lines["SIM(10,20)-Adv | 1e-4"]
-    assert lines["ATDA | 1e-3"] == "97.55 | not run | 42.34 | not run"
-    assert lines["ATDA | 1e-4"] == "- | not run | - | not run"
+    assert lines["ATDA | 1e-3"] == "97.55 | not run | 42.34 | not run | not run"
+    assert lines["ATDA | 1e-4"] == "- | not run | - | not run | not run"
     assert "FGSM-Adv | 1e-4" in lines
 
 
