@@ -24,7 +24,7 @@ from simbook.measures.base import take
 from simbook.measures.survival import RADII, Signs, Staleness, Transfer
 from simbook.plots import beyond as plots
 from simbook.settings import EvaluationSettings, Settings
-from simbook.tables import beyond, beyond_claims, beyond_told, judging, sim_adv, survival
+from simbook.tables import beyond, beyond_claims, beyond_told, judging, sim_adv, survival, survival_told
 from simbook.tables.common import leading, title
 
 SMALL = {"images": 24, "batch_size": 8, "epochs": 4, "monitor": "FGSM", "monitor_images": 8, "precision": "float32"}
@@ -297,16 +297,16 @@ def test_survival_holds_only_when_every_test_was_taken():
 
 
 def test_findings_rank_what_withstands_autoattack():
-    left = {"A": 80.0, "B": 85.0} | {f"N{i}": 10.0 + i for i in range(beyond_told.NAMED)}
+    left = {"A": 80.0, "B": 85.0} | {f"N{i}": 10.0 + i for i in range(survival_told.NAMED)}
     nets = pd.DataFrame([survivor(name, 90.0, AutoAttack=value, images=1000) for name, value in left.items()])
     nets = pd.concat([nets, nets[:1].assign(title="C", AutoAttack=np.nan)])
-    said, *gap = beyond_told.four_told(nets)
+    said, *gap = survival_told.four_told(nets)
     assert gap == []
     assert said.startswith("AutoAttack, on the first 1000 images, leaves B 85.0 % (82.7 to 87.1; BIM 90.0); A 80.0 % (")
     assert said.endswith("; 2 more have 11.0 % or less.")
     assert "C" not in said
-    assert "more" not in beyond_told.four_told(nets[:2])[0]
-    assert beyond_told.four_told(nets[-1:]) == beyond_told.four_told(nets.drop(columns="AutoAttack")) == []
+    assert "more" not in survival_told.four_told(nets[:2])[0]
+    assert survival_told.four_told(nets[-1:]) == survival_told.four_told(nets.drop(columns="AutoAttack")) == []
 
 
 def test_findings_name_the_fewest_passes_of_each_kind():
@@ -540,7 +540,7 @@ def test_findings_name_the_nets_whose_gradients_may_be_masked():
     rows = {"dataset": "mnist", "title": "A", "method": "sim", "projection": "ball", "end": 9.0, "clean": 90.0}
     bars = pd.DataFrame([rows | {"seeds": 1}]).reindex(columns=beyond.BAR_COLUMNS)
     table, labels = pd.DataFrame({"dataset": [], "claim": [], "verdict": []}), pd.DataFrame({"method": [], "lr": []})
-    masked = pd.DataFrame([SIGNS | {"title": f"N{i}", "chance": 1.5 + i} for i in range(beyond_told.MOST + 2)])
+    masked = pd.DataFrame([SIGNS | {"title": f"N{i}", "chance": 1.5 + i} for i in range(survival_told.MOST + 2)])
 
     def said(bars, nets):
         return beyond_told.findings(table, bars, nets, labels, "mnist")
@@ -563,10 +563,10 @@ def test_findings_say_how_far_the_papers_method_is_from_iterated_training():
             survivor("B", 91.2, AutoAttack=85.9, images=1000) | {"method": "bim"},
         ]
     )
-    assert beyond_told.gap_told(nets) == [
+    assert survival_told.gap_told(nets) == [
         "On the same images S less B is -2.1 points under BIM(10,40) and -4.2 points under AutoAttack."
     ]
-    assert beyond_told.gap_told(nets.assign(AutoAttack=[80.0, np.nan])) == []
+    assert survival_told.gap_told(nets.assign(AutoAttack=[80.0, np.nan])) == []
 
 
 def test_findings_name_what_is_as_good_as_iterated_training_for_less():
@@ -610,7 +610,7 @@ def test_every_net_that_comes_with_the_book_is_tested_by_everything():
 @pytest.mark.parametrize("of", [{"profile": "digits"}, {"epochs": 3}, {"dataset": "cifar10"}])
 def test_a_reader_s_own_nets_and_those_of_other_data_sets_are_not(of):
     assert chapters.checkpoints(Settings(**of)) == []
-    assert beyond_told.others_told(survival.survivors(survival.others(Settings(**of)), Settings(**of))).startswith(
+    assert survival_told.others_told(survival.survivors(survival.others(Settings(**of)), Settings(**of))).startswith(
         "No "
     )
 
@@ -619,7 +619,7 @@ def test_other_nets_are_told_by_name_and_rate_with_what_is_left():
     rows = [("mnist", "sim", "A, rate 1e-4", 80.0, 90.0), ("mnist", "bim", "B, rate 1e-4", 78.5, 91.0)]
     rows += [("mnist", "fgsm", "E", 0.5, 1.0), ("fmnist", "sim", "C", 4.9, 5.0), ("fmnist", "bim", "D", np.nan, 5.0)]
     nets = pd.DataFrame(rows, columns=["dataset", "method", "title", "AutoAttack", "BIM(10,40)"])
-    assert beyond_told.others_told(nets).split("\n") == [
+    assert survival_told.others_told(nets).split("\n") == [
         "- **MNIST.** Above 5 % under AutoAttack: A, rate 1e-4 (80.0 %), B, rate 1e-4 (78.5 %); the other 1 below. "
         "On the same images A, rate 1e-4 less B, rate 1e-4 is -1.0 points under BIM(10,40) and +1.5 points under "
         "AutoAttack.",

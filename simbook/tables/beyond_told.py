@@ -2,14 +2,12 @@ r"""What chapter 7 found, question by question, in sentences whose every number 
 
 import pandas as pd
 
-from simbook.tables import beyond, beyond_claims, evaluation, judging, survival
+from simbook.tables import beyond, beyond_claims, evaluation, judging, survival_told
 from simbook.tables.beyond_claims import NEAR, first, one, without_attacks
 from simbook.tables.common import NAMES, rate
 from simbook.tables.sim_adv_told import listed
 
 COLLAPSED = 60.0  # percent of clean images
-NAMED = 6  # as many nets are named where all would be a table once more
-MOST = 3  # of each sign of masked gradients, as many nets
 #: What a claim's verdict means: where it holds, and where it does not.
 PLAIN = {
     "C7.1": (
@@ -52,8 +50,8 @@ def findings(judged: pd.DataFrame, bars: pd.DataFrame, nets: pd.DataFrame, label
         "SIM for free": (free_told(rows), ["C7.5"]),
         "More steps an epoch": (steps_told(rows), ["C7.6"]),
         "The neighbours": ([*neighbours_told(rows), *cheap_told(rows)], ["C7.7"]),
-        "Would it survive": (four_told(nets), ["C7.8"]),
-        "Masked gradients": (masked_told(nets, dataset), []),
+        "Would it survive": (survival_told.four_told(nets), ["C7.8"]),
+        "Masked gradients": (survival_told.masked_told(nets, dataset), []),
         "Eq. 15 as printed": (literal_told(rows), ["C7.9"]),
         "No rivals, and not run": ([*collapsed_told(rows), *missing_told(asked)], []),
     }
@@ -192,61 +190,6 @@ def cheap_told(rows: pd.DataFrame) -> list[str]:
     each = "; ".join(f"{row.title}, {row.AutoAttack:.1f} % for {row.F:g} F" for row in as_good.itertuples())
     text = f"Within {NEAR:g} points of {of.title} under AutoAttack ({of.AutoAttack:.1f} % for {of.F:g} F an image)"
     return [f"{text}, or above: {each or 'none that was run'}."]
-
-
-def four_told(nets: pd.DataFrame) -> list[str]:
-    """Return which nets withstand AutoAttack best, with Wilson's 95 % interval, and what the others have at most."""
-    if "AutoAttack" not in nets or nets["AutoAttack"].isna().all():
-        return []
-    ranked = nets[nets["AutoAttack"].notna()].sort_values("AutoAttack", ascending=False)
-    parts = []
-    for _, row in ranked.head(NAMED).iterrows():
-        low, high = survival.interval(row["AutoAttack"], row.images)
-        parts.append(f"{row.title} {row['AutoAttack']:.1f} % ({low:.1f} to {high:.1f}; BIM {row['BIM(10,40)']:.1f})")
-    others = ranked["AutoAttack"][NAMED:]
-    more = f"; {len(others)} more have {others.max():.1f} % or less" if len(others) else ""
-    return [
-        f"AutoAttack, on the first {nets.images.iloc[0]:.0f} images, leaves {'; '.join(parts)}{more}.",
-        *gap_told(nets),
-    ]
-
-
-def others_told(nets: pd.DataFrame) -> str:
-    """Return what AutoAttack leaves of the nets of :func:`simbook.tables.survival.others`, a line a data set."""
-    said = []
-    if nets.empty:
-        return "No other net of these data sets comes with the book, or none was run."
-    for dataset, part in nets.dropna(subset=["AutoAttack"]).groupby("dataset", sort=False):
-        best = part.sort_values("AutoAttack", ascending=False)
-        standing = [
-            f"{row.title} ({row.AutoAttack:.1f} %)" for row in best.itertuples() if row.AutoAttack > survival.ROBUST
-        ]
-        rest = len(best) - len(standing)
-        text = f"**{NAMES[dataset]}.** Above {survival.ROBUST:g} % under AutoAttack: {', '.join(standing) or 'none'}"
-        said.append(" ".join([text + (f"; the other {rest} below." if rest else "."), *gap_told(part)]))
-    return listed(said) if said else "None was tested yet."
-
-
-def gap_told(nets: pd.DataFrame) -> list[str]:
-    """Return how far the paper's SIM-Adv is below its BIM-Adv under BIM and under AutoAttack, where both were run."""
-    first_of = [nets[nets.method.eq(method)].head(1) for method in ("sim", "bim")]
-    if any(row.empty or row["AutoAttack"].isna().all() for row in first_of):
-        return []
-    sim, bim = (row.iloc[0] for row in first_of)
-    far = {name: sim[name] - bim[name] for name in ("BIM(10,40)", "AutoAttack")}
-    told = " and ".join(f"{points:+.1f} points under {name}" for name, points in far.items())
-    return [f"On the same images {sim.title} less {bim.title} is {told}."]
-
-
-def masked_told(nets: pd.DataFrame, dataset: str) -> list[str]:
-    """Return the nets that show each sign of masked gradients most, by the share of the images that show it."""
-    told = []
-    for sign, seen in survival.seen(nets, dataset).items():
-        shows = seen[seen > survival.CHANCE].sort_values(ascending=False)
-        named = ", ".join(f"{name} {value:.1f}" for name, value in shows.head(MOST).items())
-        more = f" and {len(shows) - MOST} more" if len(shows) > MOST else ""
-        told += [f"*{sign}* (% of the images): {named}{more}"] if len(shows) else []
-    return [f"Accuracies that may be too high, by the sign that says so: {'; '.join(told)}."] if told else []
 
 
 def literal_told(rows: pd.DataFrame) -> list[str]:
