@@ -94,7 +94,6 @@ BEYOND: tuple[tuple[str, dict], ...] = (
     ("free-sim", {"n1": 3, "reset": "staggered"}),
     ("sim-k", _NEVER | {"k": 3}),
     ("sim", {"n1": 5, "n2": 10}),
-    ("sim", {"n1": 5}),
 )
 # Room for weights is short: the first of these ship theirs, of the others only what was measured.
 WEIGHTS = {"mnist": 22, "fmnist": 7}
