@@ -244,7 +244,8 @@ def test_what_each_of_the_four_leaves_is_shown_where_it_was_run():
     record = {"images": 50, "true": 35, "left": left, "outside": 0, "library": "torchattacks 7"}
     store = SimpleNamespace(evaluation=lambda run, measure: record if run.spec == spec else None)
     table = survival.four_shown(found, "mnist", store=store)
-    assert table.loc["SIM(10,20)-Adv"].tolist() == ["100.0", "80.0", "80.0", "78.0", "70.0", "50", "torchattacks 7"]
+    assert table.loc["SIM(10,20)-Adv"].tolist() == ["100.0", "80.0", "80.0", "78.0", "70.0"]
+    assert table.index.name == "net, 50 images, torchattacks 7"
     assert len(table) == 1
     assert survival.four_shown(found, "fmnist", store=store).loc["none yet"].tolist() == ["not run"] * 5
 

@@ -142,7 +142,8 @@ def bars_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
     shown["clean"] = [_seen(*row) for row in part[["clean", "made"]].itertuples(index=False)]
     shown[f"last {LATE} epochs"] = [_seen(*row) for row in part[["end", "made", "sd", "seeds"]].itertuples(index=False)]
     shown["lowest since epoch n2"] = [_seen(*row) for row in part[["lowest", "made"]].itertuples(index=False)]
-    for name in survival.tests(part)[:-2]:
+    judges = survival.tests(part)[:-2]
+    for name in (judges[0], judges[-1]):  # the attack of training, and the strongest; section "survive" has all
         shown[survival.head(name)] = [NOT_RUN if pd.isna(value) else f"{value:.1f}" for value in part[name]]
     return shown.set_index("run")
 

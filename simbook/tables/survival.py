@@ -90,14 +90,19 @@ def survivors_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 
 def four_shown(found: Found, dataset: str, *, store: Store | None = None) -> pd.DataFrame:
-    """Return what each of AutoAttack's four in turn leaves (%) of the nets that it was run on, as text to read."""
-    store, names, rows = store or default(), titles(found), {}
+    """Return what each of AutoAttack's four in turn leaves (%) of the nets that it was run on, as text to read.
+
+    The head of the nets says on how many images, and of which library.
+    """
+    store, names, rows, about = store or default(), titles(found), {}, {}
     for spec, run in leading(found):
         if spec.dataset == dataset and (record := four(spec, run, store)):
-            left = {name: f"{100 * count / record['images']:.1f}" for name, count in record["left"].items()}
-            rows[names[spec]] = left | {"images": str(record["images"]), "library": record["library"]}
+            rows[names[spec]] = {
+                name: f"{100 * count / record['images']:.1f}" for name, count in record["left"].items()
+            }
+            about[f"{record['images']} images, {record['library']}"] = None
     rows = rows or {"none yet": dict.fromkeys(("clean", *FOUR), NOT_RUN)}
-    return pd.DataFrame(rows).T.rename_axis("net")
+    return pd.DataFrame(rows).T.rename_axis(", ".join(["net", *about]))
 
 
 def tests(nets: pd.DataFrame) -> list[str]:
