@@ -8,7 +8,7 @@ from simbook.settings import Settings
 from simbook.tables import embedding, judging, search_space, sim_adv
 from simbook.tables.common import Found
 from simbook.tables.embedding import SEPARABLE, Panels
-from simbook.tables.evaluation_claims import FAR, FREE_HOLDS, at_one_rate, gap, printed_of
+from simbook.tables.evaluation_claims import FAR, FREE_HOLDS, at_one_rate, gap, printed_of, where
 from simbook.tables.judging import Part
 from simbook.tables.spread import difference, of_mean
 
@@ -38,10 +38,12 @@ def of_training(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     tested: list[Part] = []
     for method, name, plus in (("free", "Free-Adv", -FAR), ("bim", "BIM-Adv", NEAR), ("madry", "Madry-Adv", NEAR)):
         plus = 0.0 if (method, dataset) == ("free", FREE_HOLDS) else plus
-        ours = difference(*at_one_rate(rows, method, bim), plus=plus)
+        pair = at_one_rate(rows, method, bim)
+        ours = difference(*pair, plus=plus)
         printed = gap(dataset, bim, method) + plus
         said = judging.near(ours.value, printed, within=5.0, spread=ours.half)
-        tested.append(("C5.1", f"SIM-Adv - {name} under {bim}, {plus:+g} > 0", ours.text, printed, said))
+        text = f"SIM-Adv - {name} under {bim}{where(*pair)}, {plus:+g} > 0"
+        tested.append(("C5.1", text, ours.text, printed, said))
     return judging.parts(tested)
 
 
@@ -49,10 +51,11 @@ def of_free(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return C5.11: Free-Adv is behind ATDA, at one rate and over their seeds."""
     rows, tested = frame[frame.dataset == dataset], []
     for attack in attacks_of(rows) if dataset in BEHIND_ATDA else ():
-        ours = difference(*at_one_rate(rows, "free", attack, first="atda"))
+        pair = at_one_rate(rows, "free", attack, first="atda")
+        ours = difference(*pair)
         printed = printed_of(dataset, attack, "atda") - printed_of(dataset, attack, "free")
         said = judging.near(ours.value, printed, within=5.0, spread=ours.half)
-        tested.append(("C5.11", f"ATDA - Free-Adv under {attack} > 0", ours.text, printed, said))
+        tested.append(("C5.11", f"ATDA - Free-Adv under {attack}{where(*pair)} > 0", ours.text, printed, said))
     return judging.parts(tested)
 
 
