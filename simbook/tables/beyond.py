@@ -20,7 +20,7 @@ BARS = {"mnist": (85.0, 90.0), "fmnist": (60.0, 65.0), "digits": (50.0, 60.0)}
 TO = ("to lower", "to upper")  # the columns of the passes to them
 LATE = 5  # a run ends where the mean of its last so many epochs is: single epochs swing
 BAR_COLUMNS = ["dataset", "run", "title", "method", "reset", "n1", "k", "fresh", "projection", "F", "made", "watched"]
-BAR_COLUMNS += ["end", "sd", "half", "seeds", "swing", "clean", "lowest", "drop", *TO, *survival.JUDGES]
+BAR_COLUMNS += ["end", "sd", "half", "seeds", "swing", "clean", "lowest", "drop", "drop half", *TO, *survival.JUDGES]
 POLICIES = ("cycle", "staggered", "random", "never")
 SETTING = ["title", "method", "n1", "reset", "projection", "n2", "lr"]
 COLUMNS = ["dataset", "run", *SETTING, "seed", "late", "epoch", "F", "clean", "robust"]
@@ -113,13 +113,23 @@ def bar(group: Found, store: Store | None) -> dict:
         row |= ending(lines) | {"watched": spec.monitor_images}
         first = 0 if len(lines[0]) <= (spec.n2 or 0) else spec.n2 or 0
         lowest = [line.robust[line.epoch > first].min() for line in lines]
-        row |= {"lowest": min(lowest), "drop": row["end"] - np.mean(lowest)}
+        drops = pd.Series([line.mean() for line in late_of(lines)]) - lowest
+        row |= {
+            "lowest": min(lowest),
+            "drop": drops.mean(),
+            "drop half": of_mean(drops) if len(drops) > 1 else row["half"],
+        }
     return row | survival.judged(spec, run, store)
+
+
+def late_of(lines: list[pd.DataFrame]) -> list[pd.Series]:
+    """Return what each seed has in its last epochs, which say how it ends."""
+    return [line.robust.tail(line.late.iloc[0]) for line in lines]
 
 
 def ending(lines: list[pd.DataFrame]) -> dict[str, float]:
     """Return how a setting ends, over the :func:`curves` of its seeds: see :func:`bars`."""
-    late = [line.robust.tail(line.late.iloc[0]) for line in lines]
+    late = late_of(lines)
     ends = pd.Series([line.mean() for line in late])
     several = len(ends) > 1
     sd = ends.std() if several else late[0].std()

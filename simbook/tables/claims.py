@@ -44,7 +44,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "C6.5": ("sim", "bim", "atda"),
     "C7.1": ("vanilla",),
     **dict.fromkeys(("C7.2", "C7.3", "C7.8", "C7.9"), ("sim",)),
-    **dict.fromkeys(("C7.4", "C7.6"), ("sim", "sim-k")),
+    **dict.fromkeys(("C7.4", "C7.6", "C7.10"), ("sim", "sim-k")),
     "C7.5": ("sim", "free-sim"),
     "C7.7": ("sim", "rs-fgsm", "n-fgsm", "atta", "mep"),
 }
