@@ -2,7 +2,8 @@ r"""What chapter 7 found, question by question, in sentences whose every number 
 
 import pandas as pd
 
-from simbook.tables import beyond, beyond_claims, evaluation, judging, survival_told
+from simbook import chapters
+from simbook.tables import beyond, beyond_claims, evaluation, judging, survival, survival_told
 from simbook.tables.beyond_claims import NEAR, first, one, without_attacks
 from simbook.tables.common import NAMES, rate
 from simbook.tables.sim_adv_told import listed
@@ -195,9 +196,15 @@ def cheap_told(rows: pd.DataFrame) -> list[str]:
         return []
     of = bim.iloc[0]
     as_good = rows[(of.AutoAttack - NEAR <= rows.AutoAttack) & (of.F > rows.F)].sort_values("F")
-    each = "; ".join(f"{row.title}, {row.AutoAttack:.1f} % for {row.F:g} F" for row in as_good.itertuples())
-    text = f"Within {NEAR:g} points of {of.title} under AutoAttack ({of.AutoAttack:.1f} % for {of.F:g} F an image)"
-    return [f"{text}, or above: {each or 'none that was run'}."]
+    each = "; ".join(f"{row.title}, {_left(row)} for {row.F:g} F" for row in as_good.itertuples())
+    low, high = survival.interval(of.AutoAttack, chapters.SLICE.get(of.dataset, 1000))
+    text = f"Within {NEAR:g} points of {of.title} under AutoAttack ({_left(of)} for {of.F:g} F an image; "
+    return [f"{text}{low:.1f} to {high:.1f} by the images that were tested), or above: {each or 'none that was run'}."]
+
+
+def _left(row) -> str:
+    """Return what AutoAttack leaves of a net, and what it has on clean images."""
+    return f"{row.AutoAttack:.1f} %, clean {row.clean:.1f} %,"
 
 
 def literal_told(rows: pd.DataFrame) -> list[str]:
