@@ -79,7 +79,7 @@ def share_of(count: int, images: int) -> tuple[float, float, float]:
     return 100 * count / images, 100 * interval.low, 100 * interval.high
 
 
-def an_epoch(runs: Iterable[Run | None]) -> str:
+def seconds_an_epoch(runs: Iterable[Run | None]) -> str:
     """Return what an epoch of these runs took in seconds, the least to the most; *shared* beside other work."""
     seconds: dict[str, list[float]] = {"": [], " (shared)": []}
     for run in runs:

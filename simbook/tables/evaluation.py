@@ -11,7 +11,7 @@ from simadv.runs import passes_per_image
 from simadv.specs import DATASETS, EvalSpec, RunSpec, run_spec
 from simadv.store import Store, default
 from simbook.chapters import evaluations
-from simbook.tables.common import NAMES, NOT_RUN, Found, an_epoch, rate, title
+from simbook.tables.common import NAMES, NOT_RUN, Found, rate, seconds_an_epoch, title
 from simbook.tables.spread import cells, counted, over_seeds
 
 Measures = Callable[[RunSpec], list[EvalSpec]]
@@ -206,7 +206,7 @@ def costs(found: Found) -> pd.DataFrame:
     shown = pd.DataFrame(index=table.index)
     shown["F an image and epoch"] = [f"{row['F']:.1f}" for row in rows.values()]
     shown["of SIM's"] = [f"{value:.2f}" if pd.notna(value) else "-" for value in table["F / SIM's F"]]
-    shown["seconds an epoch, ours"] = [an_epoch(row["runs"]) for row in rows.values()]
+    shown["seconds an epoch, ours"] = [seconds_an_epoch(row["runs"]) for row in rows.values()]
     shown["seconds in all, the paper"] = [
         "-" if row["paper"] is None else f"{row['paper']:.2f}" for row in rows.values()
     ]

@@ -17,7 +17,7 @@ from simadv.store import Store, default
 from simbook import chapters
 from simbook.settings import Settings
 from simbook.tables import embedding, evaluation
-from simbook.tables.common import NOT_RUN, Found, an_epoch, named, rate, title
+from simbook.tables.common import NOT_RUN, Found, named, rate, seconds_an_epoch, title
 from simbook.tables.embedding import Panels
 
 # the panels of Fig. 9, Free-Adv's, and SIM-Adv's beside them
@@ -251,6 +251,7 @@ def costs(found: Found) -> pd.DataFrame:
         row["passes"] = f"{sum(passes_per_image(spec)) * spec.passes_over_data / spec.epochs:.1f}"
         row["runs"].append(run)
     shown = [
-        {"F an image and epoch": row["passes"], "seconds an epoch": an_epoch(row["runs"])} for row in rows.values()
+        {"F an image and epoch": row["passes"], "seconds an epoch": seconds_an_epoch(row["runs"])}
+        for row in rows.values()
     ]
     return pd.DataFrame(shown, index=pd.MultiIndex.from_tuples(list(rows), names=["data set", "method"]))
