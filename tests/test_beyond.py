@@ -223,6 +223,7 @@ def test_seeds_are_one_line_each_setting():
     assert row["to upper"] == 24
     slow = beyond.bars([*found, fake(replace(spec, seed=7), [1.0, 2.0, 3.0])], store=nothing_measured()).iloc[0]
     assert math.isnan(slow["to lower"]), "one of them never got there"
+    assert (slow[beyond.SOME[0]], row[beyond.SOME[0]]) == (True, False)
     assert beyond.bars_shown(table, "mnist").iloc[0]["last 5 epochs"] == f"{row.end:.1f} ± {row.sd:.1f} (3 seeds)"
     seen = beyond.over_seeds(beyond.curves(found))
     assert seen.robust.tolist() == pytest.approx([145 / 3, 146 / 3, 96.0])
@@ -474,6 +475,9 @@ def test_more_steps_are_compared_with_a_single_step_at_their_n1_and_at_any():
     }
     assert list(parts("C7.10").values()) == [-20.0, 40.0]
     assert [part[-1] for part in beyond_claims.of_passes(table, "mnist") if part[0] == "C7.6"] == ["holds"] * 2
+    table[beyond.SOME[1]] = [True, False, False]  # one of its seeds was there
+    part = next(part for part in beyond_claims.of_passes(table, "mnist") if part[0] == "C7.6" and "90 %" in part[1])
+    assert part[2:] == ("not all of the seeds get there", None, "undecided")
 
 
 def test_each_data_set_has_two_bars_of_its_own():

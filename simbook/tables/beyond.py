@@ -17,9 +17,23 @@ from simbook.tables.spread import of_mean
 # to the nearest 5; on the digits low enough to be crossed.
 BARS = {"mnist": (85.0, 90.0), "fmnist": (60.0, 65.0), "digits": (50.0, 60.0)}
 TO = ("to lower", "to upper")  # the columns of the passes to them
+SOME = tuple(f"{name} in some seeds" for name in TO)  # whether some of several seeds were there, and not all
 LATE = 5  # a run ends where the mean of its last so many epochs is: single epochs swing
 BAR_COLUMNS = ["dataset", "run", "title", "method", "reset", "n1", "k", "fresh", "projection", "F", "made", "watched"]
-BAR_COLUMNS += ["end", "sd", "half", "seeds", "swing", "clean", "lowest", "drop", "drop half", *TO, *survival.JUDGES]
+BAR_COLUMNS += [
+    "end",
+    "sd",
+    "half",
+    "seeds",
+    "swing",
+    "clean",
+    "lowest",
+    "drop",
+    "drop half",
+    *TO,
+    *SOME,
+    *survival.JUDGES,
+]
 POLICIES = ("cycle", "staggered", "random", "never")
 SETTING = ["title", "method", "n1", "reset", "projection", "n2", "lr"]
 COLUMNS = ["dataset", "run", *SETTING, "seed", "late", "epoch", "F", "clean", "robust"]
@@ -106,8 +120,9 @@ def bar(group: Found, store: Store | None) -> dict:
     row["F"] = sum(passes_per_image(spec)) * spec.passes_over_data
     lines = [line for _, line in curves(group).groupby("run", sort=False)]
     if lines:
-        for name, level in zip(TO, BARS[spec.dataset], strict=True):
-            row[name] = np.mean([line.F[line.robust >= level].min() for line in lines])
+        for name, some, level in zip(TO, SOME, BARS[spec.dataset], strict=True):
+            passes = pd.Series([line.F[line.robust >= level].min() for line in lines])
+            row |= {name: passes.mean(skipna=False), some: passes.isna().any() and passes.notna().any()}
         row |= ending(lines) | {"watched": spec.monitor_images}
         first = 0 if len(lines[0]) <= (spec.n2 or 0) else spec.n2 or 0
         lowest = [line.robust[line.epoch > first].min() for line in lines]

@@ -138,9 +138,18 @@ def of_passes(rows: pd.DataFrame, dataset: str) -> list[judging.Part]:
     ]
     for column, bar in zip((lower, upper), beyond.BARS[dataset], strict=True):
         for claim, others, which in (("C7.6", alike, "k = 1 at the same n1"), ("C7.10", single, "k = 1 at any n1")):
-            gain = settled(fewest(others, column) - fewest(several, column), up=several, down=others)
-            table.append(part(claim, f"the fewest F to {bar:g} %, no reset: {which} - more", gain))
+            text = f"the fewest F to {bar:g} %, no reset: {which} - more"
+            table.append(sooner(claim, text, others, several, column))
     return table
+
+
+def sooner(claim: str, text: str, others: pd.DataFrame, own: pd.DataFrame, column: str) -> judging.Part:
+    """Return the judged part that some runs are at a bar before others; undecided where that is up to the seed."""
+    gain = settled(fewest(others, column) - fewest(own, column), up=own, down=others)
+    some = beyond.SOME[beyond.TO.index(column)]
+    if np.isinf(gain) and pd.concat([others, own])[some].eq(True).any():
+        return claim, f"{text} > 0", "not all of the seeds get there", None, judging.UNDECIDED
+    return part(claim, text, gain)
 
 
 def of_neighbours(rows: pd.DataFrame, seen: pd.DataFrame, dataset: str) -> list[judging.Part]:
@@ -153,11 +162,10 @@ def of_neighbours(rows: pd.DataFrame, seen: pd.DataFrame, dataset: str) -> list[
     quick, other = one(rows, "sim", "never", n1=3), others[others.method.eq("atta") & others.n1.eq(3)]
     alike, spread, _ = ahead(seen, quick, other)
     sims = pd.concat([every, one(rows, "sim-k")])
-    sooner = settled(fewest(others, beyond.TO[0]) - fewest(sims, beyond.TO[0]), up=sims, down=others)
     return [
         part("C7.7", f"SIM-Adv at n1 = {n1:g}, with its reset or without, - {who} at its passes", margin, half),
         part("C7.7", "both without a reset at n1 = 3: SIM-Adv - ATTA-1 at its passes", alike, spread),
-        part("C7.7", f"the fewest F to {bar:g} %: neighbours - any SIM-Adv", sooner),
+        sooner("C7.7", f"the fewest F to {bar:g} %: neighbours - any SIM-Adv", others, sims, beyond.TO[0]),
     ]
 
 
