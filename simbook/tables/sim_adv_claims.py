@@ -8,7 +8,7 @@ from simbook.settings import Settings
 from simbook.tables import embedding, judging, search_space, sim_adv
 from simbook.tables.common import Found
 from simbook.tables.embedding import SEPARABLE, Panels
-from simbook.tables.evaluation_claims import FAR, FREE_HOLDS, at_one_rate, gap, printed_of, where
+from simbook.tables.evaluation_claims import at_one_rate, gap, handicap, printed_of, where
 from simbook.tables.judging import Part
 from simbook.tables.spread import difference, of_mean
 
@@ -36,8 +36,11 @@ def of_training(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     rows = rows[rows.method.ne("sim") | (rows.n1 < rows.n2)]  # with over-perturbation alone
     bim = attacks_of(rows)[0]
     tested: list[Part] = []
-    for method, name, plus in (("free", "Free-Adv", -FAR), ("bim", "BIM-Adv", NEAR), ("madry", "Madry-Adv", NEAR)):
-        plus = 0.0 if (method, dataset) == ("free", FREE_HOLDS) else plus
+    for method, name, plus in (
+        ("free", "Free-Adv", handicap("free", dataset)),
+        ("bim", "BIM-Adv", NEAR),
+        ("madry", "Madry-Adv", NEAR),
+    ):
         pair = at_one_rate(rows, method, bim)
         ours = difference(*pair, plus=plus)
         printed = gap(dataset, bim, method) + plus
