@@ -3,19 +3,13 @@ r"""From a reader's store into the book's: what is shipped of a run, and what is
 import shutil
 from pathlib import Path
 
-from simadv.specs import EvalSpec, RunSpec
+from simadv.specs import EvalSpec
 from simadv.store import Run, Store, StoreError, read_record, sha256, write_whole
 from simbook import chapters
 from simbook.measures.base import Measure
 
-SHIPPED = ("lenet", "resnet20")  # whose weights are small enough, those of seed 0 alone, save a few
 LIMIT = 20_000_000  # bytes of the whole published store
 OF_THE_MACHINE = ("seconds", "cost", "provenance")  # what may differ between two makings of the same result
-
-
-def with_weights(spec: RunSpec) -> bool:
-    """Return whether a run ships its weights."""
-    return spec.seed == 0 and spec.model in SHIPPED and spec not in chapters.without_weights()
 
 
 def files(run: Run, measures: list[Measure | EvalSpec], store: Store) -> dict[str, Path]:
@@ -25,7 +19,7 @@ def files(run: Run, measures: list[Measure | EvalSpec], store: Store) -> dict[st
         StoreError: something of it is damaged, or its weights are to be shipped and are not there.
     """
     found = {}
-    if with_weights(run.spec):
+    if chapters.with_weights(run.spec):
         store.model(run)  # whole, and those of the record
         found["weights.safetensors"] = run.folder / "weights.safetensors"
     for measure in measures:

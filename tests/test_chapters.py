@@ -20,7 +20,7 @@ from simadv.store import PUBLISHED, Store, write_record
 from simbook import chapters
 from simbook.chapters import asked, collect, evaluation_runs, evaluations
 from simbook.measures.survival import Transfer
-from simbook.publish import LIMIT, with_weights
+from simbook.publish import LIMIT
 from simbook.settings import EvaluationSettings as Settings
 from simbook.settings import Settings as BookSettings
 
@@ -228,12 +228,12 @@ def test_the_published_store_stays_small():
 def test_weights_are_published_where_they_are_to_be_and_nowhere_else():
     store = Store(PUBLISHED)
     for run in map(store.get, store.ids()):
-        assert run.measurable == with_weights(run.spec), run.spec.id
+        assert run.measurable == chapters.with_weights(run.spec), run.spec.id
 
 
 def test_only_other_seeds_wide_nets_and_the_last_of_chapter_7_have_no_weights():
     plan = asked()
-    none = {spec for specs in plan.values() for spec in specs if spec.seed == 0 and not with_weights(spec)}
+    none = {spec for specs in plan.values() for spec in specs if spec.seed == 0 and not chapters.with_weights(spec)}
     assert {(spec.dataset, spec.model) for spec in none} == {
         ("mnist", "lenet_wide"),
         ("mnist", "lenet"),

@@ -14,6 +14,7 @@ from simbook.tables.common import NOT_RUN, Found, leading, rate, title
 
 JUDGES = ("BIM(10,40)", "Madry(20,50)x10", "CW(20,50)", "AutoAttack")  # the three last took no part in any choice
 CHANCE = 1.0  # percent of the images: what a weaker attack may find beyond a stronger one before it is a sign
+FROM = {"vanilla": "from Vanilla", "bim": "from BIM-Adv"}  # whose examples, by the net that they were made for
 ROBUST = 5.0  # percent: a net that the iterated attack leaves with less has nothing to hide
 
 
@@ -47,10 +48,10 @@ def survivors(found: Found, settings: Settings, *, store: Store | None = None) -
         images = chapters.SLICE.get(spec.dataset, 1000)
         row = {"dataset": spec.dataset, "title": names[spec], "method": spec.method, "images": images}
         row |= judged(spec, run, store)
-        sources = chapters.sources(settings, spec.dataset)
-        for name, method in (("from Vanilla", "vanilla"), ("from BIM-Adv", "bim")):
-            transfer = Transfer(source=sources[method].id, attack="BIM(10,40)", images=images)
-            row[name] = percent(run, transfer, store)
+        row |= dict.fromkeys(FROM.values(), np.nan)
+        for method, source in chapters.sources(settings, spec.dataset).items():
+            transfer = Transfer(source=source.id, attack="BIM(10,40)", images=images)
+            row[FROM[method]] = percent(run, transfer, store)
         signs = None if run is None else store.evaluation(run, Signs(attack="BIM(10,40)", images=images))
         for name in ("clean", "fgsm", "iterated", "random", "chance", "flat", "unbounded"):
             row[name] = np.nan if signs is None else 100 * signs[name] / signs["images"]
@@ -107,8 +108,11 @@ def four_shown(found: Found, dataset: str, *, store: Store | None = None) -> pd.
 
 def tests(nets: pd.DataFrame) -> list[str]:
     """Return the columns of :func:`survivors` that are accuracies under a test that is asked for on these data."""
-    asked = {of.attack for dataset in nets.dataset.unique() for of in chapters.standard(dataset)}
-    return [*[name for name in JUDGES if name != "AutoAttack" or name in asked], "from Vanilla", "from BIM-Adv"]
+    datasets = nets.dataset.unique()
+    asked = {of.attack for dataset in datasets for of in chapters.standard(dataset)}
+    others = {FROM[method] for dataset in datasets for method in chapters.sources(Settings(), dataset)}
+    known = [name for name in JUDGES if name != "AutoAttack" or name in asked]
+    return known + [name for name in FROM.values() if name in others]
 
 
 def head(attack: str) -> str:
