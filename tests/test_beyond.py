@@ -283,7 +283,7 @@ def test_free_sim_is_what_takes_no_attack_pass():
 
 
 def survivor(title, bim, **tests):
-    return {"dataset": "mnist", "method": "sim", "title": title, "BIM(10,40)": bim} | tests
+    return {"dataset": "mnist", "method": "sim", "title": title, "BIM(10,40)": bim, "seeds": []} | tests
 
 
 def test_survival_is_measured_by_what_bim_adv_loses():
@@ -316,6 +316,28 @@ def test_findings_rank_what_withstands_autoattack():
     assert "C" not in said
     assert "more" not in survival_told.four_told(nets[:2])[0]
     assert survival_told.four_told(nets[-1:]) == survival_told.four_told(nets.drop(columns="AutoAttack")) == []
+
+
+def test_what_autoattack_leaves_of_several_seeds_is_told_seed_by_seed():
+    nets = pd.DataFrame([survivor("A", 90.0), survivor("B", 90.0), survivor("C", 90.0)])
+    nets["seeds"] = [[50.0], [], [60.0, 57.0, 54.0]]
+    assert survival_told.seeds_told(nets) == ["Seed by seed: C 60.0, 57.0, 54.0 % (57.0 ± 3.0)."]
+    assert survival_told.seeds_told(nets[:2]) == []
+
+
+def test_a_net_has_what_autoattack_leaves_of_each_seed_and_all_else_of_the_first():
+    first = run_spec("mnist", "sim", n1=5, n2=10)
+    found = [fake(replace(first, seed=seed), []) for seed in range(3)]
+    left = {0: 800, 2: 700}
+
+    def evaluation(run, measure):
+        if measure.attack != "AutoAttack" or run.spec.seed not in left:
+            return None
+        right = left[run.spec.seed]
+        return {"images": 1000, "true": right, "left": dict.fromkeys(("fab-t", "square"), right)}
+
+    (row,) = survival.survivors(found, Settings(), store=SimpleNamespace(evaluation=evaluation)).itertuples()
+    assert (row.AutoAttack, row.seeds) == (80.0, [80.0, 70.0])
 
 
 def test_findings_name_the_fewest_passes_of_each_kind():

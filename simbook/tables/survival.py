@@ -10,7 +10,7 @@ from simbook import chapters
 from simbook.measures.four import FOUR
 from simbook.measures.survival import Signs, Transfer
 from simbook.settings import Settings
-from simbook.tables.common import NOT_RUN, Found, leading, rate, title
+from simbook.tables.common import NOT_RUN, Found, by_setting, leading, rate, title
 
 JUDGES = ("BIM(10,40)", "Madry(20,50)x10", "CW(20,50)", "AutoAttack")  # the three last took no part in any choice
 CHANCE = 1.0  # percent of the images: what a weaker attack may find beyond a stronger one before it is a sign
@@ -40,14 +40,17 @@ def others(settings: Settings, *, store: Store | None = None) -> Found:
 def survivors(found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
     """Return what each net classifies correctly (%) under each test of a slice, and its signs of masked gradients.
 
-    ``title`` says the rate where there are several.
+    ``title`` says the rate where there are several, ``seeds`` has what AutoAttack leaves of each seed that it was run
+    on; all else is of the first.
     """
     store, names = store or default(), titles(found)
     rows = []
-    for spec, run in leading(found):
+    for several in by_setting(found):
+        spec, run = several[0]
         images = chapters.SLICE.get(spec.dataset, 1000)
         row = {"dataset": spec.dataset, "title": names[spec], "method": spec.method, "images": images}
         row |= judged(spec, run, store)
+        row["seeds"] = [100 * of["left"]["square"] / of["images"] for one in several if (of := four(*one, store))]
         row |= dict.fromkeys(FROM.values(), np.nan)
         for method, source in chapters.sources(settings, spec.dataset).items():
             transfer = Transfer(source=source.id, attack="BIM(10,40)", images=images)

@@ -23,8 +23,20 @@ def four_told(nets: pd.DataFrame) -> list[str]:
     more = f"; {len(others)} more have {others.max():.1f} % or less" if len(others) else ""
     return [
         f"AutoAttack, on the first {nets.images.iloc[0]:.0f} images, leaves {'; '.join(parts)}{more}.",
+        *seeds_told(nets),
         *gap_told(nets),
     ]
+
+
+def seeds_told(nets: pd.DataFrame) -> list[str]:
+    """Return the nets that AutoAttack was run on at several seeds, with each seed's accuracy and their mean."""
+    told = [
+        f"{row.title} {', '.join(f'{one:.1f}' for one in row.seeds)} % "
+        f"({pd.Series(row.seeds).mean():.1f} ± {pd.Series(row.seeds).std():.1f})"
+        for row in nets.itertuples()
+        if len(row.seeds) > 1
+    ]
+    return [f"Seed by seed: {'; '.join(told)}."] if told else []
 
 
 def others_told(nets: pd.DataFrame) -> str:
