@@ -340,6 +340,16 @@ def test_a_net_has_what_autoattack_leaves_of_each_seed_and_all_else_of_the_first
     assert (row.AutoAttack, row.seeds) == (80.0, [80.0, 70.0])
 
 
+@pytest.mark.parametrize("dataset", ["mnist", "cifar10"])
+def test_a_net_is_not_tried_on_its_own_examples_as_anothers(dataset):
+    """And where no BIM-Adv was asked for, no column says that it was not run."""
+    source = chapters.sources(Settings(), dataset)["vanilla"]
+    found = [fake(source, []), fake(replace(source, lr=1e-4), [])]
+    shown = survival.survivors_shown(survival.survivors(found, Settings(), store=nothing_measured()), dataset)
+    assert shown["from Vanilla"].tolist() == ["-", "not run"]
+    assert ("from BIM-Adv" in shown) == (dataset == "mnist")
+
+
 def test_findings_name_the_fewest_passes_of_each_kind():
     rows = [
         ("A", "atta", 40.0, np.nan),

@@ -41,7 +41,7 @@ def survivors(found: Found, settings: Settings, *, store: Store | None = None) -
     """Return what each net classifies correctly (%) under each test of a slice, and its signs of masked gradients.
 
     ``title`` says the rate where there are several, ``seeds`` has what AutoAttack leaves of each seed that it was run
-    on; all else is of the first.
+    on; all else is of the first. ``own`` is the column whose examples were made for this net itself.
     """
     store, names = store or default(), titles(found)
     rows = []
@@ -52,7 +52,9 @@ def survivors(found: Found, settings: Settings, *, store: Store | None = None) -
         row |= judged(spec, run, store)
         row["seeds"] = [100 * of["left"]["square"] / of["images"] for one in several if (of := four(*one, store))]
         row |= dict.fromkeys(FROM.values(), np.nan)
-        for method, source in chapters.sources(settings, spec.dataset).items():
+        sources = chapters.sources(settings, spec.dataset)
+        row["own"] = next((FROM[method] for method, source in sources.items() if source == spec), None)
+        for method, source in sources.items():
             transfer = Transfer(source=source.id, attack="BIM(10,40)", images=images)
             row[FROM[method]] = percent(run, transfer, store)
         signs = None if run is None else store.evaluation(run, Signs(attack="BIM(10,40)", images=images))
@@ -84,7 +86,9 @@ def survivors_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
     shown = pd.DataFrame({"net": part.title})
     names = tests(part)
     for name in names:
-        shown[head(name)] = [NOT_RUN if pd.isna(value) else f"{value:.1f}" for value in part[name]]
+        values = [NOT_RUN if pd.isna(value) else f"{value:.1f}" for value in part[name]]
+        # a net's own examples are BIM(10,40)'s
+        shown[head(name)] = ["-" if own == name else value for value, own in zip(values, part.own, strict=True)]
     worst = part[names].min(axis=1)
     shown["worst, 95 %"] = [
         NOT_RUN if pd.isna(value) else "{:.1f} to {:.1f}".format(*interval(value, n))
