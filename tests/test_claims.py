@@ -89,6 +89,31 @@ def test_verdicts_are_counted_once_a_claim_and_data_set(table):
     assert split.MNIST.to_dict() == counts.MNIST.to_dict()
 
 
+def test_a_claim_about_one_rate_names_the_runs_of_that_rate(table):
+    """C7.1 is judged at Table 3's own rate, Fig. 1 has ATDA at its authors'."""
+    settings = EvaluationSettings()
+    ids = claims.runs(table, verdicts.read(settings), settings)
+    assert ids["C7.1"]
+    assert all("vanilla-lr1e-4-s0" in run for run in ids["C7.1"] if run.startswith("mnist/"))
+    assert [run for run in ids["C3.4"] if "atda" in run] == [run for run in ids["C3.4"] if "lr1e-3" in run]
+    assert {re.sub(r"-s\d-\w+$", "", run) for run in ids["C7.2"]} == {
+        f"{dataset}/sim-10-20{reset}-lr1e-3" for dataset in ("mnist", "fmnist") for reset in ("", "-never")
+    }
+
+
+def test_what_was_not_tested_stands_beside_the_paper_s_number(table):
+    page = claims.page(table, {}, "claims").data
+    assert "<tr><td>CIFAR10</td><td>-</td><td>35.67</td><td>-</td><td>not tested</td></tr>" in page
+
+
+def test_readme_says_how_many_claims_hold(table):
+    counts = claims.counts(table[~claims.ours(table)])
+    lines = headline.balance().splitlines()
+    assert lines[0] == "| verdict | MNIST | FMNIST | CIFAR10 | on the plane |"
+    assert lines[2] == f"| holds | {' | '.join(map(str, counts.loc['holds']))} |"
+    assert len(lines) == 2 + len(counts)
+
+
 def test_readme_s_table_is_fresh():
     text = (HOME / "README.md").read_text(encoding="utf-8")
     assert headline.renewed(text) == text, "make refresh writes it"

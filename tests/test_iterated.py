@@ -516,7 +516,17 @@ def test_graded(value, verdict):
 )
 def test_saturation_is_judged_by_where_it_stays(first, verdict):
     ours, judged = claims.saturates_around_five(curve(sat(*[100] * first, 500)))
-    assert (ours, judged) == (f"from {first} on", verdict)
+    assert (ours, judged) == (f"from {first} on [{first}, {first}]", verdict)
+
+
+@pytest.mark.parametrize(("at", "verdict"), [(9, "undecided"), (11, "undecided"), (5, "holds")])
+def test_where_chance_decides_whether_it_saturates_in_time_nothing_is_decided(at, verdict):
+    """A rho of just below or above 0.95 before a bound is one of either by the images that were drawn."""
+    early, late = (9, 11) if at > 5 else (3, 6)
+    wrong = 476 if at < 10 else 474
+    ours, judged = claims.saturates_around_five(curve(sat(*[100] * early, *[wrong] * (late - early), 500)))
+    assert judged == verdict
+    assert ours == f"from {early if at < 10 else late} on [{early}, {late}]"
 
 
 def test_a_fall_within_chance_holds_in_direction():

@@ -7,6 +7,8 @@ from matplotlib.figure import Figure
 
 from simbook.plots.style import COLOURS, WIDTH, nothing_yet
 
+NAMED = {"free": "Free-Adv", "sim": "SIM-Adv", "bim": "BIM-Adv", "atda": "ATDA, batches of 32"}
+
 
 def costs(epochs: pd.DataFrame, speeds: pd.DataFrame, *, title: str) -> Figure:
     """Draw what epochs cost over Vanilla's beside what passes predict, and images a second of each attacker.
@@ -22,8 +24,8 @@ def costs(epochs: pd.DataFrame, speeds: pd.DataFrame, *, title: str) -> Figure:
         others = rows[rows.method != "vanilla"]
         left.plot(others.predicted, others.over, "os"[i % 2], ms=6, color=COLOURS[i], label=net, mfc="none", mew=1.4)
         for name, x, rises in others.groupby("method").agg({"predicted": "first", "over": "max"}).itertuples():
-            if i == 0 and name in ("free", "sim", "bim"):
-                left.annotate(f"{name}", (x, rises), xytext=(6, 4), textcoords="offset points", size="small")
+            if i == 0 and name in NAMED:
+                left.annotate(NAMED[name], (x, rises), xytext=(6, 4), textcoords="offset points", size="small")
     if len(epochs):
         top = 1.3 * max(epochs.over.max(), epochs.predicted.max())
         left.plot([0.8, top], [0.8, top], ls=":", lw=1, color="grey", label="as the passes predict")

@@ -84,7 +84,8 @@ def training(found: Found) -> pd.DataFrame:
 def training_facts(found: Found, dataset: str, *, late: int = LATE) -> pd.DataFrame:
     """Return the last ``late`` epochs of ATDA's training by rate, NaN where not run.
 
-    Columns: ``loss``, the mean; ``robust, lowest, highest``: the monitor's last, lowest and highest accuracy.
+    Columns: ``loss``, the mean; ``robust, lowest, highest``: the monitor's last, lowest and highest accuracy;
+    ``swing``: its standard deviation.
     """
     seen, rows = training(found), {}
     for lr in sorted({spec.lr for spec, _ in found if (spec.method, spec.dataset) == ("atda", dataset)}, reverse=True):
@@ -92,8 +93,9 @@ def training_facts(found: Found, dataset: str, *, late: int = LATE) -> pd.DataFr
         rows[lr] = {}
         if len(last):
             rows[lr] = {"loss": last.loss.mean(), "robust": last.robust.iloc[-1]}
-            rows[lr] |= {"lowest": last.robust.min(), "highest": last.robust.max()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["loss", "robust", "lowest", "highest"], dtype=float)
+            rows[lr] |= {"lowest": last.robust.min(), "highest": last.robust.max(), "swing": last.robust.std()}
+    columns = ["loss", "robust", "lowest", "highest", "swing"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
 
 
 def swept(frame: pd.DataFrame) -> pd.DataFrame:
@@ -124,7 +126,8 @@ def findings_of_features(panels: Panels) -> str:
         said.append(f"{text}: " + "; ".join(f"{name}: {value:.1f} %" for name, value in run[column].items()) + ".")
     orders = [list(run[column].sort_values(ascending=column != "fooled").index) for column in ("mixed", "fooled")]
     same = "also the order" if orders[0] == orders[1] else "not the order"
-    said.append(f"From least to best mixed: {'; '.join(orders[0])}. This is {same} from most to least misclassified.")
+    ranked = f"From least to best mixed in the features: {'; '.join(orders[0])}"
+    said.append(f"{ranked}. This is {same} from most to least misclassified.")
     apart = (run.mixed_seen - run.mixed).abs()
     name = apart.idxmax()
     said.append(

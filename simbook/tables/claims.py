@@ -2,22 +2,26 @@ r"""Every claim of the paper on one page: where it is made, the paper's number, 
 
 import json
 import re
+from collections.abc import Callable
 from html import escape
 
 import pandas as pd
 from docutils.nodes import make_id
 from IPython.display import HTML
 
+from simadv.specs import RunSpec, run_spec
 from simadv.store import HOME
+from simbook.chapters import RATES
 from simbook.settings import EvaluationSettings
-from simbook.tables import sim_adv
+from simbook.tables import beyond, sim_adv
 from simbook.tables.common import NAMES, Found, link, named
+from simbook.tables.evaluation import rate_of_table3
 from simbook.tables.evaluation_claims import of_table3
 from simbook.tables.first_claims import RESTS_ON
 from simbook.tables.judging import CLAIMS, UNTESTED, VERDICTS, together
 
 BOOK = HOME / "book"
-#: The methods whose runs a claim is judged by; a claim about the plane has none.
+#: The methods whose runs a claim is about; one about the plane has none.
 METHODS: dict[str, tuple[str, ...]] = {
     "C1.1": ("sim", "atda"),
     "C1.2": ("sim", "atda"),
@@ -48,10 +52,18 @@ METHODS: dict[str, tuple[str, ...]] = {
     "C7.5": ("sim", "free-sim"),
     "C7.7": ("sim", "rs-fgsm", "n-fgsm", "atta", "mep"),
 }
+#: Of these, the runs that alone judge a claim.
+OF_THESE: dict[str, Callable[[RunSpec], bool]] = {
+    # Fig. 1 has every net at its own rate
+    **dict.fromkeys(("C3.2", "C3.3", "C3.4"), lambda spec: spec.method != "atda" or spec.lr == RATES[spec.dataset][-1]),
+    "C7.1": lambda spec: spec.lr == (rate_of_table3(spec.dataset) or spec.lr),
+    "C7.2": lambda spec: spec.n1 == run_spec(spec.dataset, "sim").n1 and spec.reset in ("cycle", "never"),
+    "C7.3": lambda spec: spec.reset == "never",
+}
 
 
 def runs(table: pd.DataFrame, found: dict[str, Found], settings: EvaluationSettings) -> dict[str, list[str]]:
-    """Return the ids of the stored runs that each claim is judged by; staggered resets judge chapter 7's alone.
+    """Return the ids of the stored runs that each claim is about; staggered resets are chapter 7's alone.
 
     Args:
         table: :func:`simbook.verdicts.book`. found: :func:`simbook.verdicts.read`.
@@ -59,14 +71,16 @@ def runs(table: pd.DataFrame, found: dict[str, Found], settings: EvaluationSetti
     chapter = dict(zip(table.claim, table.chapter, strict=True))
     of = found | {"06_evaluation": of_table3(found["06_evaluation"], settings)}
     of["05_sim_adv"] = of["05_sim_adv"] + sim_adv.neighbours(settings, of["05_sim_adv"])
+    of["C7.1"] = beyond.table_rows(settings)
     of["claims"] = of["06_evaluation"]
     datasets = table.groupby("claim").dataset.agg(set)
     ids = {}
     for claim, methods in METHODS.items():
         if claim not in chapter:  # one that this profile's data sets have nothing to say of
             continue
-        some = [spec for spec, run in of[chapter[claim]] if run is not None and spec.dataset in datasets[claim]]
-        own = [spec for spec in some if spec.method in methods]
+        asked, narrow = of.get(claim, of[chapter[claim]]), OF_THESE.get(claim, lambda spec: True)
+        some = dict.fromkeys(spec for spec, run in asked if run is not None and spec.dataset in datasets[claim])
+        own = [spec for spec in some if spec.method in methods and narrow(spec)]
         ids[claim] = [spec.id for spec in own if spec.reset != "staggered" or chapter[claim] == "07_beyond"]
     rest = {claim: [run for other in others for run in ids.get(other, [])] for claim, others in RESTS_ON.items()}
     return ids | {claim: list(dict.fromkeys(some)) for claim, some in rest.items()}
@@ -108,7 +122,7 @@ def counts(table: pd.DataFrame) -> pd.DataFrame:
 def page(table: pd.DataFrame, ids: dict[str, list[str]], chapter: str) -> HTML:
     """Return the claims of one chapter as a table of HTML: each with its place, its runs, and its parts, judged.
 
-    A data set on which nothing of a claim was tested is named in one line.
+    A data set on which nothing of a claim was tested is named in one line, with the paper's numbers.
     """
     own, lines = table[table.chapter == chapter], []
     for claim, parts in own.groupby("claim", sort=False):
@@ -120,9 +134,7 @@ def page(table: pd.DataFrame, ids: dict[str, list[str]], chapter: str) -> HTML:
             if len(rows) > 1:
                 rows.append([name, "together", "", "", together(some.verdict)])
             lines += ["<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows]
-        names = ", ".join(named(name) for name in parts[~tested].dataset.unique())
-        if names:
-            lines.append(f'<tr><td>{escape(names)}</td><td colspan="3">-</td><td>{UNTESTED}</td></tr>')
+        lines += _untested(parts[~tested])
     heads = "".join(
         f'<th style="text-align: left">{name}</th>' for name in ("data set", "part", "the paper", "ours", "verdict")
     )
@@ -130,6 +142,18 @@ def page(table: pd.DataFrame, ids: dict[str, list[str]], chapter: str) -> HTML:
     head = f'<table class="dataframe">\n{caption}\n<thead><tr>{heads}</tr></thead>'
     saved = link(own.to_csv(index=False), f"claims-{chapter}", "these claims")
     return HTML("\n".join([head, *lines, "</table>", saved]))
+
+
+def _untested(parts: pd.DataFrame) -> list[str]:
+    """Return a row for the data sets on which nothing of a claim was tested: one for all that have the same numbers."""
+    of: dict[str, list[str]] = {}
+    for dataset, some in parts.groupby("dataset", sort=False):
+        printed = dict.fromkeys(number for number in some.paper if number != "-")
+        of.setdefault("; ".join(printed) or "-", []).append(named(dataset))
+    return [
+        f"<tr><td>{escape(', '.join(names))}</td><td>-</td><td>{escape(printed)}</td><td>-</td><td>{UNTESTED}</td></tr>"
+        for printed, names in of.items()
+    ]
 
 
 def _title(chapter: str) -> str:
@@ -151,6 +175,7 @@ def _head(chapter: str, claim: str, ids: list[str]) -> str:
     address = f'<a href="{place(chapter, claim)}">{claim}</a>'
     told = "<br>".join(map(escape, ids))
     none = "none stored" if claim in METHODS or claim in RESTS_ON else "none needed"
-    stored = f"<details><summary>runs: {len(ids)}</summary>{told}</details>" if ids else f"<div>runs: {none}</div>"
+    count = f"stored runs of the methods it is about: {len(ids)}"
+    stored = f"<details><summary>{count}</summary>{told}</details>" if ids else f"<div>runs: {none}</div>"
     plain = f'<div style="font-weight: normal"><em>{where}</em>{stored}</div>'
     return f'<tr><th colspan="5" style="text-align: left">{address}: {text}{plain}</th></tr>'

@@ -97,7 +97,15 @@ def run_card(found: Found) -> pd.Series:
         return ", ".join(sorted({str(run.provenance[name]) for run in runs})) or "-"
 
     card = {"runs stored": f"{len(runs)} of {len(found)}", "seeds": ", ".join(sorted({str(s.seed) for s, _ in found}))}
+    for name, attribute in (
+        ("net", "model"),
+        ("epochs", "epochs"),
+        ("optimiser", "optimizer"),
+        ("batch", "batch_size"),
+    ):
+        card[name] = ", ".join(map(str, sorted({getattr(s, attribute) for s, _ in found}))) or "-"
     card["learning rates"] = ", ".join(rate(lr) for lr in sorted({s.lr for s, _ in found})) or "-"
+    card["precision of training"] = ", ".join(sorted({s.precision for s, _ in found})) or "-"
     card |= {"training, hours in all": f"{sum(run.cost['seconds'] for run in runs) / 3600:.2f}"}
     card |= {name: of_all(name) for name in ("device", "threads", "torch", "date")}
     card["commit"] = ", ".join(sorted({run.provenance["commit"][:10] for run in runs})) or "-"

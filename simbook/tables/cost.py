@@ -65,24 +65,27 @@ def passes(dataset: str = "mnist") -> pd.DataFrame:
 def training(part: dict) -> pd.DataFrame:
     """Return seconds an epoch, as multiples of Vanilla's, beside what the passes predict, for both nets.
 
-    Columns: ``method`` as the code calls it, ``batch``, ``seconds`` (of as many images as the data set has),
-    ``spread``, ``over``, ``predicted``, ``dearer``; labels: ``net``, and the method as the paper writes it.
+    Columns: ``method`` as the code calls it, ``batch``, ``images`` and ``rounds`` that were timed, ``seconds`` (of as
+    many images as the data set has), ``spread``, ``over``, ``predicted``, ``dearer``; labels: ``net``, and the method
+    as the paper writes it.
     """
     frames = {}
     for net, found, images in (("LeNet-5", part, 60_000), ("ResNet-20", part["resnet20"], 50_000)):
         rows = pd.DataFrame(found["rows"]).rename(columns={"over_vanilla": "over"})
-        rows["seconds"] = rows["median"] * images / found["settings"]["images"]
+        rows["images"] = found["settings"]["images"]
+        rows["seconds"] = rows["median"] * images / rows["images"]
         names = [title(run_spec("mnist", method)) + ", a replay" * (method == "free") for method in rows.method]
         frames[net] = rows.set_index(pd.Index(names, name="trained with"))
     table = pd.concat(frames, names=["net"])
     table["dearer"] = table.over / table.predicted
-    return table[["method", "batch", "seconds", "spread", "over", "predicted", "dearer"]]
+    return table[["method", "batch", "images", "rounds", "seconds", "spread", "over", "predicted", "dearer"]]
 
 
 def training_shown(part: dict) -> pd.DataFrame:
     """Return :func:`training` as a table to read."""
     table = training(part)
-    shown = pd.DataFrame({"batch": table.batch, "seconds an epoch": table.seconds.round(2)})
+    shown = table[["batch", "images", "rounds"]].rename(columns={"images": "images timed"})
+    shown["seconds an epoch"] = table.seconds.round(2)
     shown["spread"] = table.spread.map("{:.0%}".format)
     shown["over Vanilla"], shown["passes predict"] = table.over.round(2), table.predicted.round(2)
     return shown.assign(**{"over what they predict": table.dearer.round(2)})
@@ -168,7 +171,7 @@ def an_epoch(settings: Settings) -> pd.DataFrame:
         fits = whole_epochs(dataset)
         row = {"epochs that fit": ", ".join(map(str, fits)), "taken": DATASETS[dataset]["epochs"]}
         row |= {
-            f"{method}, s an epoch": f"{paper.TABLE5[method][dataset] / DATASETS[dataset]['epochs']:.4g}"
+            f"{method}, s an epoch": f"{paper.TABLE5[method][dataset] / DATASETS[dataset]['epochs']:.3f}"
             for method in ("atda", "sim", "bim")
         }
         rows[NAMES[dataset]] = row

@@ -89,6 +89,7 @@ def settings_compared() -> pd.DataFrame:
         ("epochs", "not stated", "60, 80, 200", "Table 5's totals are whole multiples of these"),
         ("optimiser", "learning rate 1e-3 or 1e-4", "Adam, both rates; CIFAR10: SGD 0.1", "optimiser not stated"),
         ("batch", "not stated", "128; ATDA 32", "ATDA as its authors run it"),
+        ("precision", "not stated", "bf16 to train, float32 to measure", "half the time; accuracies are of float32"),
         ("loss", "original and adversarial examples", "mean of both halves", "as CleverHans' own training does"),
         (
             "labels in attacks",
