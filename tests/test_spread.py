@@ -182,8 +182,8 @@ def test_rows_at_other_settings_say_so_and_have_no_number_of_the_paper(shelf):
     others = chapters.other_runs(everything)
     names = {title(spec) for spec in others}
     assert names == {
-        "Vanilla, 20000 images, 20 epochs",
-        "SIM(4,10)-Adv, 20000 images, 20 epochs",
+        "Vanilla, 20,000 images, 20 epochs",
+        "SIM(4,10)-Adv, 20,000 images, 20 epochs",
         "SIM(4,20)-Adv",
         "SIM(10,20)-Adv, lenet_wide",
         "BIM(10,30)-Adv, lenet_wide",
