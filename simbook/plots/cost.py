@@ -25,12 +25,13 @@ def costs(epochs: pd.DataFrame, speeds: pd.DataFrame, *, title: str) -> Figure:
         left.plot(others.predicted, others.over, "os"[i % 2], ms=6, color=COLOURS[i], label=net, mfc="none", mew=1.4)
         for name, x, rises in others.groupby("method").agg({"predicted": "first", "over": "max"}).itertuples():
             if i == 0 and name in NAMED:
-                left.annotate(NAMED[name], (x, rises), xytext=(6, 4), textcoords="offset points", size="small")
+                below = -9 if name == "sim" else 4  # the other net's ATDA is above it
+                left.annotate(NAMED[name], (x, rises), xytext=(7, below), textcoords="offset points", size="small")
     if len(epochs):
         top = 1.3 * max(epochs.over.max(), epochs.predicted.max())
         left.plot([0.8, top], [0.8, top], ls=":", lw=1, color="grey", label="as the passes predict")
         left.set(xscale="log", yscale="log", xlim=(0.8, top), ylim=(0.6, top))
-        left.legend(loc="lower right")
+        left.legend(loc="upper left")
     left.set(xlabel="passes over Vanilla's", ylabel="seconds over Vanilla's", title="an epoch of training")
     mine = speeds.attacker.str.startswith("ours") if len(speeds) else []
     right.barh(speeds.attacker, speeds.speed, color=[COLOURS[0] if own else COLOURS[7] for own in mine])

@@ -84,8 +84,10 @@ def training(part: dict) -> pd.DataFrame:
 def training_shown(part: dict) -> pd.DataFrame:
     """Return :func:`training` as a table to read."""
     table = training(part)
-    shown = table[["batch", "images", "rounds"]].rename(columns={"images": "images timed"})
-    shown["seconds an epoch"] = table.seconds.round(2)
+    timed = table.groupby(level="net").first()
+    names = {row.Index: f"{row.Index} ({row.images:,} images, {row.rounds} rounds)" for row in timed.itertuples()}
+    table = table.rename(index=names, level="net")
+    shown = pd.DataFrame({"batch": table.batch, "seconds an epoch": table.seconds.round(2)})
     shown["spread"] = table.spread.map("{:.0%}".format)
     shown["over Vanilla"], shown["passes predict"] = table.over.round(2), table.predicted.round(2)
     return shown.assign(**{"over what they predict": table.dearer.round(2)})

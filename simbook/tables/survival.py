@@ -108,7 +108,7 @@ def four_shown(found: Found, dataset: str, *, store: Store | None = None) -> pd.
             rows[names[spec]] = {
                 name: f"{100 * count / record['images']:.1f}" for name, count in record["left"].items()
             }
-            about[f"{record['images']} images, {record['library']}"] = None
+            about[f"{record['images']:,} images, {record['library']}"] = None
     rows = rows or {"none yet": dict.fromkeys(("clean", *FOUR), NOT_RUN)}
     return pd.DataFrame(rows).T.rename_axis(", ".join(["net", *about]))
 
