@@ -34,10 +34,10 @@ class Replayed:
         name = (model, *((v.shape, v.dtype) if isinstance(v, Tensor) else v for v in values))
         self.calls[name] += 1
         if self.calls[name] <= WARM_UP:
-            self.stream.wait_stream(cuda.current_stream())
+            self.stream.wait_stream(cuda.current_stream(self.stream.device))
             with cuda.stream(self.stream):
                 result = self.function(model, *values)
-            cuda.current_stream().wait_stream(self.stream)
+            cuda.current_stream(self.stream.device).wait_stream(self.stream)
             return result
         if name not in self.records:
             self.records[name] = self._record(model, values)
@@ -52,6 +52,6 @@ class Replayed:
         """Return the graph, the tensors that it reads, and the one that it writes; they stay where they are."""
         inputs = [v.clone() if isinstance(v, Tensor) else v for v in values]
         graph = cuda.CUDAGraph()
-        with cuda.graph(graph, stream=self.stream):
+        with cuda.device(self.stream.device), cuda.graph(graph, stream=self.stream):
             result = self.function(model, *inputs)
         return graph, inputs, result

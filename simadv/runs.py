@@ -34,15 +34,14 @@ def pick_device(name: str = "auto") -> torch.device:
     Raises:
         InputError: the device is not known or not there.
     """
+    torch.backends.cudnn.allow_tf32 = False  # what is called float32 has all its bits on a GPU, too
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", str(name)):
         raise InputError(f"device = {name!r} is not known; allowed: auto, cpu, cuda, cuda:0, ...")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"device = {name!r} was asked for, but {torch.cuda.device_count()} GPUs are here; try cpu or auto"
-        )
+        raise InputError(f"device = {name!r} asked for, but {torch.cuda.device_count()} GPUs are here; try cpu or auto")
     return device
 
 

@@ -242,9 +242,9 @@ class Store:
             tensors = load_file(path)
             if about.pop("sha256", None) != fingerprint(tensors, about):
                 raise SafetensorError("its checksum differs")
-        except (SafetensorError, OSError) as error:
+            other = RunSpec(**json.loads(about["spec"]))
+        except (SafetensorError, OSError, TypeError, InputError) as error:  # or of a version with other settings
             raise StoreError(f"{spec.id}: its checkpoint is damaged ({error}); delete it to start again") from error
-        other = RunSpec(**json.loads(about["spec"]))
         if other != spec:
             raise StoreError(f"{spec.id}: its checkpoint has another spec ({'; '.join(other.differs(spec))})")
         return tensors, json.loads(about["progress"])

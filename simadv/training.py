@@ -230,7 +230,9 @@ class Trainer:
         return found
 
     def load(self, tensors: dict[str, Tensor], progress: dict) -> None:
-        """Go on from what :meth:`tensors` and ``asdict(progress)`` gave."""
+        """Go on from what :meth:`tensors` and ``asdict(progress)`` gave, on the same kind of device."""
+        if ("rng.cuda" in tensors) != (self.x.device.type == "cuda"):  # their generators draw other numbers
+            raise InputError(f"the checkpoint was made on another kind of device than {self.x.device}; go on there")
         learner = self.learner
         learner.model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
         for name, value in learner.state().items():

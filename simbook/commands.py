@@ -178,6 +178,7 @@ def train(arguments: argparse.Namespace, kept: store.Store) -> None:
         kept = store.Store(kept.roots[0])
     if whole("jobs", arguments.jobs, least=1) > 1:
         side_by_side(specs, arguments, limit)
+        take_what_waited(specs, kept, deadline=limit, device=arguments.device)
         return
     one_by_one(specs, kept, deadline=limit, alone=arguments.alone, device=arguments.device)
 
@@ -202,12 +203,16 @@ def one_by_one(specs: list[RunSpec], kept: store.Store, *, deadline: float | Non
             continue
         last = ", ".join(f"{name} {value:.4g}" for name, value in run.history[-1].items())
         print(f"{spec.id}: done, {run.cost['seconds']:.0f} s, {last}", flush=True)
+    take_what_waited([spec for spec in specs if spec.id not in failed], kept, deadline=deadline, **options)
     if failed:
         raise runs.Unfinished(f"not done: {', '.join(failed)}")
-    # what waited for another run, as examples made for its net do
+
+
+def take_what_waited(specs: list[RunSpec], kept: store.Store, **options) -> None:
+    """Measure what of stored runs had to wait for another run, as examples made for its net do."""
     waited = [spec for spec in specs if chapters.unmeasured(kept.get(spec.id), measures_of(spec), kept)]
     for spec in [spec for spec in waited if kept.get(spec.id).measurable]:
-        chapters.complete(spec, measures_of(spec), store=kept, deadline=deadline, **options)
+        chapters.complete(spec, measures_of(spec), store=kept, **options)
 
 
 def measure(arguments: argparse.Namespace, kept: store.Store) -> None:

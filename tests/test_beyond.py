@@ -107,8 +107,10 @@ def test_a_transfer_waits_for_its_source(own_store):
     missing = run_spec("digits", "vanilla", seed=7, **SMALL)
     measure = Transfer(source=missing.id, attack="FGSM", images=8)
     assert chapters.unmeasured(run, [measure], own_store) == []
-    load_or_run(missing, store=own_store)
+    source = load_or_run(missing, store=own_store)
     assert chapters.unmeasured(run, [measure], own_store) == [measure]
+    (source.folder / "weights.safetensors").unlink()
+    assert chapters.unmeasured(run, [measure], own_store) == [], "a source that was stored without its weights"
 
 
 def test_staleness_is_that_of_the_run_itself(digits):

@@ -295,13 +295,20 @@ def test_no_job_starts_when_time_is_up(home, monkeypatch):
     assert started == [spec.id for spec in specs[:2]]
 
 
-def test_what_waited_for_another_run_is_measured_at_the_end(home, monkeypatch):
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_what_waited_for_another_run_is_measured_at_the_end(home, monkeypatch, jobs):
     """Examples made for the net of a run that is trained later."""
+
+    def stored(specs, arguments, limit):  # as by processes of their own, which have taken what they could
+        command.one_by_one(specs[:1], own, deadline=limit, device="cpu")
+        command.one_by_one(specs[1:], own, deadline=limit, device="cpu")
+
+    monkeypatch.setattr(command, "side_by_side", stored)
     first, second = (run_spec("digits", "vanilla", seed=seed, **TINY) for seed in (1, 2))
     foreign = Transfer(source=second.id, attack="BIM(2,3)", images=20)
     monkeypatch.setattr(chapters, "asked", lambda: {"06_evaluation": {first: [foreign], second: []}})
     own = Store(home / "runs")
-    assert command.main(["run", "--all", "--device", "cpu"]) == 0
+    assert command.main(["run", "--all", "--jobs", jobs, "--device", "cpu"]) == 0
     assert own.evaluation(own.get(first.id), foreign)["images"] == 20
 
 

@@ -98,9 +98,14 @@ def tapes(monkeypatch):
         tape.undo()
         recorded.append(tape)
 
-    stream = SimpleNamespace(wait_stream=lambda other: None)
+    def current_stream(device):
+        assert device == stream.device, "of the device of the data, whichever is current"
+        return stream
+
+    stream = SimpleNamespace(wait_stream=lambda other: None, device=torch.device("cuda:1"))
     cuda = {"CUDAGraph": Tape, "graph": graph, "Stream": lambda device: stream, "stream": lambda s: nullcontext()}
-    monkeypatch.setattr(graphs, "cuda", SimpleNamespace(**cuda, current_stream=lambda: stream))
+    cuda |= {"device": lambda device: nullcontext(), "current_stream": current_stream}
+    monkeypatch.setattr(graphs, "cuda", SimpleNamespace(**cuda))
     monkeypatch.setattr(graphs, "DEVICES", ("cpu",))
     return recorded
 

@@ -592,7 +592,7 @@ def test_corrupt_data_are_an_error_before_any_work_and_stay_as_they_are(tmp_path
 def test_a_gpu_that_was_demanded_and_is_not_there_is_an_error_before_any_work(root, monkeypatch, device, gpus):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     run, before = Store(root).get(SPEC.id), tree(root)
-    message = f"^device = '{device}' was asked for, but {gpus} GPUs are here; try cpu or auto$"
+    message = f"^device = '{device}' asked for, but {gpus} GPUs are here; try cpu or auto$"
     with pytest.raises(InputError, match=message):
         runs.load_or_run(OTHER, store=Store(root), device=device)
     with pytest.raises(InputError, match=message):

@@ -434,6 +434,17 @@ def test_resuming_at_any_step_ends_in_the_same_bits(spec, tmp_path):
         assert progress == their_progress, f"resumed after step {step}"
 
 
+def test_a_run_does_not_go_on_on_another_kind_of_device(tmp_path):
+    """Its order of images and its random starts would be drawn anew in the middle of an epoch."""
+    first = trainer_of(small_spec("vanilla"), CPU)
+    before = [p.clone() for p in first.learner.model.parameters()]
+    tensors = first.tensors() | {"rng.cuda": torch.zeros(16, dtype=torch.uint8)}
+    with pytest.raises(InputError, match="made on another kind of device than cpu; go on there"):
+        first.load(tensors, {"epoch": 1})
+    assert first.progress.epoch == 0
+    assert all(torch.equal(a, b) for a, b in zip(before, first.learner.model.parameters(), strict=True))
+
+
 def own_trainer():
     x, y = own_data(20)
     net = Own()

@@ -48,6 +48,7 @@ class Answers:
         about = json.loads(kept["about"])
         torch.set_num_threads(about.pop("threads"))
         device = about.pop("device")
+        torch.backends.cudnn.allow_tf32 = False  # as where nets are trained and measured
         self.x, self.y = kept["x"].to(device), kept["y"].to(device)
         net = models.build(about.pop("model"), image_shape=tuple(self.x.shape[1:]), classes=CLASSES, seed=0)
         net.load_state_dict(kept["weights"])

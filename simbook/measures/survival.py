@@ -85,8 +85,9 @@ class Transfer(UnderAttack):
     source: str
 
     def obstacle(self, store: Store) -> str | None:
-        """Return that the other net is still to be trained, where it is."""
-        return None if self.source in store.ids() else f"it needs {self.source}"
+        """Return that the other net is still to be trained, where it is, or has no weights."""
+        there = self.source in store.ids() and store.get(self.source).measurable
+        return None if there else f"it needs {self.source} and its weights"
 
     def work(self, spec: RunSpec, model: nn.Module, dataset: Dataset) -> dict:
         """Return how many of ``images`` are classified correctly, ``true``; and by the ``source`` itself."""

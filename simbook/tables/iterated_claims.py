@@ -142,7 +142,7 @@ def trained_small(table: pd.DataFrame) -> Iterator[dict]:
 def judge_saturation(lines: Lines, table: pd.DataFrame) -> pd.DataFrame:
     """Return chapter 4.1's claims, judged for each net."""
     found = list(rows("C4.1", lines, saturates_around_five, "vanilla", "bim"))
-    found += pairs("C4.2", lines, lambda vanilla, robust: graded(robust - vanilla, holds=2, direction=AROUND))
+    found += pairs("C4.2", lines, lambda vanilla, robust: graded(abs(robust - vanilla), holds=2, direction=AROUND))
     found += rows("C4.3", lines, never_falls, "vanilla", "bim")
     return judging.told(pd.DataFrame([*found, *trained_small(table)]))
 
