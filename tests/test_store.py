@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -320,6 +320,16 @@ def test_a_damaged_checkpoint_is_an_error_and_stays_as_it_is(root, stopped, tmp_
     with pytest.raises(StoreError, match=f"^{SPEC.id}: its checkpoint .*(damaged|changed)"):
         train(SPEC, root)
     assert tree(root) == before
+
+
+def test_a_checkpoint_of_another_version_is_an_error(tmp_path, monkeypatch):
+    """Of one whose specs had a setting that is gone."""
+    kept = Store(tmp_path)
+    with monkeypatch.context() as older:
+        older.setattr(store, "asdict", lambda spec: asdict(spec) | {"gone": 1})
+        kept.save_checkpoint(SPEC, {"a": torch.zeros(1)}, {"epoch": 1})
+    with pytest.raises(StoreError, match=f"^{SPEC.id}: its checkpoint is damaged .*gone.*delete it to start again$"):
+        kept.load_checkpoint(SPEC)
 
 
 def test_every_byte_of_a_checkpoint_is_watched(tmp_path):
