@@ -52,8 +52,10 @@ def test_links_lead_to_the_section_whose_cell_judges_the_claim(table):
             for i, cell in enumerate(cells)
             for head in re.findall(r"^#+ (.+)$", cell.source, re.M)
         }
-        later = [cell.source for cell in cells[heads[anchor] :] if cell.cell_type == "code"]
-        assert any("judging.of_claims(" in source for source in later)
+        after = min([i for i in heads.values() if i > heads[anchor]], default=len(cells))
+        section = [cell.source for cell in cells[heads[anchor] : after] if cell.cell_type == "code"]
+        shown = (f'"{claim}"', "judging.of_claims(judged)")
+        assert any("judging.of_claims(" in source and any(text in source for text in shown) for source in section)
 
 
 def test_a_claim_that_no_cell_shows_is_an_error(tmp_path, monkeypatch):
