@@ -31,6 +31,8 @@ class Unfinished(RuntimeError):
 def pick_device(name: str = "auto") -> torch.device:
     """Return the device of a name: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1``.
 
+    All work begins here, so it is here that TF32 is turned off, which torch lets GPUs take for float32.
+
     Raises:
         InputError: the device is not known or not there.
     """

@@ -53,11 +53,16 @@ def headline(store: Store | None = None) -> str:
         cells, line = {row.attack: row for row in part.itertuples()}, [name, rate(lr)]
         for attack in SHOWN:
             printed = cells[attack].paper
-            seeds = f" ({cells[attack].seeds} seeds)" if cells[attack].seeds > 1 else ""
-            line += ["-" if printed != printed else f"{printed:.2f}", worth(cells[attack]).replace(GLUE, " ") + seeds]
+            ours = worth(cells[attack]).replace(GLUE, " ") + seeds_of(cells[attack])
+            line += ["-" if printed != printed else f"{printed:.2f}", ours]
         left = survival.judged(*first[name, lr], store)["AutoAttack"]
         lines.append([*line, NOT_RUN if left != left else f"{left:.1f}"])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def seeds_of(row) -> str:
+    """Return how many seeds a number is of, to stand after it; nothing for one."""
+    return f" ({row.seeds:.0f} seeds)" if row.seeds > 1 else ""
 
 
 def survey(dataset: str, store: Store | None = None) -> str:
@@ -68,8 +73,7 @@ def survey(dataset: str, store: Store | None = None) -> str:
     bars = beyond.bars(found, store=store)
     shown = bars[(bars.reset_index().index < FIRST) | bars.index.isin(beyond_told.cheap(bars).index)]
     for row in shown.itertuples():
-        seeds = f" ({row.seeds:.0f} seeds)" if row.seeds > 1 else ""
-        spread = f" ± {row.sd:.1f}{seeds}" if row.sd == row.sd else ""
+        spread = f" ± {row.sd:.1f}{seeds_of(row)}" if row.sd == row.sd else ""
         cells = [f"{row.end:.1f}{spread}" if row.end == row.end else NOT_RUN]
         cells += [f"{value:.1f}" if value == value else NOT_RUN for value in (row.clean, row.AutoAttack)]
         lines.append([row.title, f"{row.F:g}", cells[1], cells[0], cells[2]])
