@@ -143,7 +143,7 @@ def passes_per_image(spec: RunSpec) -> tuple[float, float, int]:
 
 def passes(spec: RunSpec) -> tuple[int, int]:
     """Return the forward and backward passes of a run's training, in images, without its monitor."""
-    images = min(spec.images or TRAINING_IMAGES[spec.dataset], TRAINING_IMAGES[spec.dataset])
+    images = spec.images or TRAINING_IMAGES[spec.dataset]
     forward, backward, _ = passes_per_image(spec)
     return round(forward * images * spec.passes_over_data), round(backward * images * spec.passes_over_data)
 
@@ -181,10 +181,8 @@ def load_or_run(
             store.save_checkpoint(spec, trainer.tensors(), asdict(trainer.progress))
 
         if not trainer.run(save=save, save_every=save_every, deadline=deadline, label=spec.id):
-            done = trainer.progress
-            raise Unfinished(
-                f"{spec.id}: time is up at epoch {done.epoch}, step {done.step}; it is saved, run it again"
-            )
+            at = f"epoch {trainer.progress.epoch}, step {trainer.progress.step}"
+            raise Unfinished(f"{spec.id}: time is up at {at}; it is saved, run it again")
         progress = asdict(trainer.progress)
         history = progress.pop("history")
         cost = {name: value for name, value in progress.items() if name not in ("epoch", "step")}
@@ -199,8 +197,7 @@ def measure(run: Run, spec, work, *, store: Store | None = None, device: str = "
         work: ``(model, dataset) -> dict`` of plain numbers and lists.
     """
     store = store or default()
-    found = store.evaluation(run, spec)
-    if found is not None:
+    if (found := store.evaluation(run, spec)) is not None:
         return found
     target = pick_device(device)
     model, dataset = store.model(run, device=target), load_data(run.spec.dataset, target)

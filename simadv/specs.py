@@ -26,6 +26,7 @@ DATASETS: dict[str, dict] = {
 IMAGE_SHAPES = {"digits": (1, 28, 28), "mnist": (1, 28, 28), "fmnist": (1, 28, 28), "cifar10": (3, 32, 32)}
 CLASSES = 10
 TRAINING_IMAGES = {"digits": 1_437, "mnist": 60_000, "fmnist": 60_000, "cifar10": 50_000}
+TEST_IMAGES = dict.fromkeys(("mnist", "fmnist", "cifar10"), 10_000) | {"digits": 360}
 
 _ATTACKED = {"labels": "true", "projection": "ball", "mode": "eval"}
 _STEPS = {"n1": 10, "n2": 30} | _ATTACKED
@@ -143,6 +144,9 @@ class RunSpec:
         for name, least in _WHOLE.items():
             if getattr(self, name) is not None or name not in optional:
                 whole(name, getattr(self, name), least=least)
+        for name, there in (("images", TRAINING_IMAGES), ("monitor_images", TEST_IMAGES)):
+            if (getattr(self, name) or 0) > (most := there[self.dataset]):
+                raise InputError(f"{name} = {getattr(self, name)} must be at most {most}: {self.dataset} has no more")
         for name, bound in _REAL.items():
             if getattr(self, name) is not None or name not in optional:
                 # 10 and 10.0 are one run, and so one id
@@ -186,10 +190,8 @@ class RunSpec:
         """What a reader should know before this run starts, or None."""
         if self.reset in ("cycle", "random") and self.epochs % self.n2:
             into = self.epochs % self.n2
-            reach = f"{min(1, into * (self.k or 1) / self.n1):.0%} of epsilon or less"
-            ends = (
-                f"training ends {into} epochs after a reset at {reach}; soon after a reset there is little robustness"
-            )
+            reach = f" at {min(1, into * (self.k or 1) / self.n1):.0%} of epsilon or less" * (self.reset == "cycle")
+            ends = f"training ends {into} epochs after a reset{reach}; soon after one there may be little robustness"
             return f"{self.epochs} epochs are no multiple of n2 = {self.n2}: {ends}"
         if self.fresh and self.epochs % self.fresh == 0:
             return f"the last of {self.epochs} epochs has a fresh gradient (fresh = {self.fresh}): look at others, too"

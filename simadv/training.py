@@ -134,19 +134,20 @@ class Trainer:
         self._order: list[Tensor] = []
         self._ordered = -1  # the epoch that _order is of
 
-    def run(self, *, save=lambda: None, save_every=60.0, deadline=None, label="training") -> bool:
+    def run(self, *, save=None, save_every=60.0, deadline=None, label="training") -> bool:
         """Train to the end and return True, or stop at a saved step before ``deadline`` and return False.
 
         Args:
-            save: called at a step's end, every ``save_every`` seconds and before stopping.
+            save: if given, called at a step's end, every ``save_every`` seconds and before stopping.
             deadline: as :func:`time.monotonic` counts.
             label: of the progress bar (none where output is captured).
 
         Raises:
-            KeyboardInterrupt: Ctrl-C or SIGTERM came; what was done is saved.
+            KeyboardInterrupt: Ctrl-C or SIGTERM came; what was done, be it all, is saved.
             FloatingPointError: the loss is no longer a number.
         """
         steady_allocator()
+        save, kept = (save, "; what was done is saved") if save else ((lambda: None), "")
         done = self.progress.epoch * self.steps_an_epoch + self.progress.step
         total = self.epochs * self.steps_an_epoch
         bar = tqdm(total=total, initial=done, desc=label, unit="step", disable=None, mininterval=1)
@@ -161,10 +162,10 @@ class Trainer:
                 longest = max(longest, now - before)
                 # the time that a step and a save can take is kept free before the deadline
                 late = deadline is not None and now + 2 * longest + 5 > deadline
-                if self.progress.epoch < self.epochs and (stop.is_set() or late):
+                if stop.is_set() or (late and self.progress.epoch < self.epochs):
                     save()
                     if stop.is_set():
-                        raise KeyboardInterrupt(f"stopped after {now - started:.0f} s; what was done is saved")
+                        raise KeyboardInterrupt(f"stopped after {now - started:.0f} s{kept}")
                     return False
                 if now - saved > save_every:
                     save()

@@ -331,6 +331,28 @@ def test_a_seed_fits_the_generators():
         run_spec("mnist", "fgsm", seed=2**70)
 
 
+def test_a_random_reset_is_not_said_to_be_near_the_image():
+    caution = run_spec("mnist", "sim", reset="random", epochs=65).caution
+    assert "5 epochs after a reset;" in caution
+    assert "of epsilon" not in caution
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name", "most"),
+    [
+        ("digits", "images", 1437),
+        ("mnist", "images", 60_000),
+        ("cifar10", "images", 50_000),
+        ("digits", "monitor_images", 360),
+        ("fmnist", "monitor_images", 10_000),
+    ],
+)
+def test_no_more_images_than_there_are(dataset, name, most):
+    assert getattr(run_spec(dataset, "vanilla", **{name: most}), name) == most
+    with pytest.raises(InputError, match=rf"{name} = {most + 1} must be at most {most}: {dataset} has no more"):
+        run_spec(dataset, "vanilla", **{name: most + 1})
+
+
 def test_no_other_method_is_cautioned():
     cycles = ("sim", "sim-k", "free-sim")
     assert [method for method in OWN if run_spec("mnist", method, epochs=65).caution] == list(cycles)

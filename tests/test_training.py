@@ -551,6 +551,27 @@ def test_ctrl_c_saves_what_was_done(kind):
     assert adversary.calls == 15
 
 
+def test_ctrl_c_in_the_last_step_of_all_is_not_lost():
+    """Who stops ``run --all`` then wants no next run; all that was done is kept, and is all there is to do."""
+    net, (x, y) = Own(), own_data(20)
+    saved = []
+    learner = Adversarial(net, sgd(net), Interrupted(signal.SIGINT), CrossEntropy(), "float32")
+    trainer = Trainer(learner, x, y, epochs=2, batch_size=10, seed=0)
+    with pytest.raises(KeyboardInterrupt, match="what was done is saved"):
+        trainer.run(save=lambda: saved.append(asdict(trainer.progress)))
+    assert [(kept["epoch"], kept["step"]) for kept in saved] == [(2, 0)]
+    assert trainer.run()
+
+
+def test_a_stop_where_nothing_is_saved_does_not_say_so():
+    net, (x, y) = Own(), own_data(20)
+    adversary = Interrupted(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt) as stop:
+        fit(net, x, y, adversary=adversary, optimizer=sgd(net), epochs=5, batch_size=8, seed=0)
+    assert "stopped after" in str(stop.value)
+    assert "saved" not in str(stop.value)
+
+
 def test_training_in_a_thread_needs_no_signals():
     outcomes = []
 
