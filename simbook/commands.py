@@ -1,6 +1,7 @@
 """The commands of ``python -m simadv``: plan, run, status, evaluate, compare, verify, publish."""
 
 import argparse
+import difflib
 import os
 import re
 import signal
@@ -60,13 +61,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--again", action="store_true", help="train what is published anew, in your store, to compare it")
     run.add_argument("--alone", action="store_true", help="your word that nothing else runs on the device")
     measure = commands.add_parser("evaluate", help="measure a stored run's accuracy under an attack")
-    measure.add_argument("id", metavar="ID")
+    measure.add_argument("id", metavar="ID", help="the id of a stored run, or its beginning")
     measure.add_argument("--attack", default="none", help="none, FGSM, BIM(10,40), Madry(20,50)x10 (default: none)")
     measure.add_argument("--epsilon", type=float, help="default: the run's own")
     measure.add_argument("--images", type=int, help="the first so many of the test set (default: all)")
     measure.add_argument("--seed", type=int, default=0, help="of the random starts")
     compared = commands.add_parser("compare", help="show two stored runs side by side, or yours and the published one")
-    compared.add_argument("a", metavar="A")
+    compared.add_argument("a", metavar="A", help="the id of a stored run, or its beginning")
     compared.add_argument("b", metavar="B", nargs="?", help="default: your own A and the published A")
     verify = commands.add_parser("verify", help="measure every stored net again and compare with its record")
     shipped = commands.add_parser(
@@ -128,6 +129,25 @@ def planned(ids: list[str]) -> list[RunSpec]:
             raise InputError(f"id {text!r} fits no planned run; python -m simadv plan lists them")
         chosen += fitting
     return list(dict.fromkeys(chosen))
+
+
+def stored(text: str, kept: store.Store) -> store.Run:
+    """Return the one stored run whose id is ``text`` or begins with it.
+
+    Raises:
+        InputError: it fits none, or several.
+    """
+    ids = kept.ids()
+    fitting = [text] if text in ids else [run_id for run_id in ids if run_id.startswith(text)]
+    if len(fitting) == 1:
+        return kept.get(fitting[0])
+    if fitting:
+        some = ", ".join(fitting[:3]) + (", ..." if fitting[3:] else "")
+        raise InputError(f"id {text!r} fits {len(fitting)} stored runs ({some}); write more of it")
+    near = difflib.get_close_matches(text, ids, n=1)
+    guess = f" (did you mean {near[0]!r}?)" if near else ""
+    places = " or ".join(str(root) for root in kept.roots)
+    raise InputError(f"id {text!r} fits no run in {places}{guess}; python -m simadv status says which are done")
 
 
 def measures_of(spec: RunSpec) -> list:
@@ -217,7 +237,7 @@ def take_what_waited(specs: list[RunSpec], kept: store.Store, **options) -> None
 
 def measure(arguments: argparse.Namespace, kept: store.Store) -> None:
     """Measure a run and print its accuracy under both label conventions."""
-    run = kept.get(arguments.id)
+    run = stored(arguments.id, kept)
     spec = EvalSpec(attack=arguments.attack, epsilon=arguments.epsilon, images=arguments.images, seed=arguments.seed)
     result = runs.evaluate(run, spec, store=kept, device=arguments.device)
     shares = {labels: 100 * result[labels] / result["images"] for labels in ("true", "predicted")}
@@ -238,11 +258,11 @@ def measure(arguments: argparse.Namespace, kept: store.Store) -> None:
 def compare(arguments: argparse.Namespace, kept: store.Store) -> None:
     """Print how two runs differ in settings, accuracy and cost."""
     if arguments.b is None:
-        a, b = (store.Store(root).get(arguments.a) for root in kept.roots)
-        names = f"{arguments.a}, your own", f"{arguments.a}, as published"
+        a, b = (stored(arguments.a, store.Store(root)) for root in kept.roots)
+        names = f"{a.spec.id}, your own", f"{b.spec.id}, as published"
     else:
-        names = arguments.a, arguments.b
-        a, b = map(kept.get, names)
+        a, b = (stored(text, kept) for text in (arguments.a, arguments.b))
+        names = a.spec.id, b.spec.id
     settings, table = audit.compare(kept, a, b)
     print(f"A: {names[0]}\nB: {names[1]}\nsettings that differ (A != B): {'; '.join(settings) or 'none'}")
     print(f"accuracy in %, with the 95 % interval of the test set:\n{table.to_string()}")

@@ -130,7 +130,7 @@ def test_on_the_command_line(kept, tmp_path, monkeypatch, capsys):
     assert command.main(["compare", *kept.ids()]) == 0
     assert "settings that differ (A != B): seed:" in capsys.readouterr().out
     assert command.main(["compare", kept.ids()[0], "mnist/nothing"]) == 2
-    assert "run = 'mnist/nothing' is not known" in capsys.readouterr().err
+    assert "id 'mnist/nothing' fits no run in" in capsys.readouterr().err
     assert command.main(["verify", "--device", "cpu"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5

@@ -399,6 +399,20 @@ def test_what_is_done_leaves_the_plan_and_what_was_begun_is_partial(kept, cli, m
 # --- evaluate
 
 
+def test_the_beginning_of_an_id_stands_for_the_one_run_that_it_fits(kept):
+    run = kept.get(SPEC.id)
+    assert command.stored(SPEC.id[:-3], kept).spec == SPEC
+    longer = f"{SPEC.id}-more"  # an id that is the beginning of another is still an id
+    shutil.copytree(run.folder, kept.roots[0] / longer)
+    assert command.stored(SPEC.id, kept).spec == SPEC
+    for number in range(3):
+        shutil.copytree(run.folder, kept.roots[0] / f"{SPEC.id}-{number}")
+    with pytest.raises(
+        InputError, match=rf"id '{SPEC.id[:-1]}' fits 5 stored runs \({SPEC.id}, .*, \.\.\.\); write more"
+    ):
+        command.stored(SPEC.id[:-1], kept)
+
+
 def test_an_evaluation_prints_both_conventions_and_is_kept(kept, home, cli):
     words = ["evaluate", SPEC.id, "--attack", "BIM(2, 3)", "--images", "20", "--device", "cpu", "--threads", "1"]
     code, out, err = finish(process(home, *words))
@@ -459,7 +473,9 @@ BAD = [
     (["run"], ["nothing to run", "plan", "--all", "--dataset and --method"]),
     (["run", "mnist/nothing"], ["'mnist/nothing'", "plan lists them"]),
     (["run", "--dataset", "mnist", "--method", "vanilla"], ["'mnist'", "could not be downloaded", "SIMADV_DATA"]),
-    (["evaluate", SPEC.id[:-1]], [f"did you mean '{SPEC.id}'", "allowed: "]),
+    (["evaluate", SPEC.id[:-1] + "?"], [f"did you mean '{SPEC.id}'", "fits no run in", "status says which are done"]),
+    (["compare", SPEC.id, "mnist/nothing"], ["'mnist/nothing' fits no run in"]),
+    (["compare", SPEC.id], [f"id '{SPEC.id}' fits no run in", "published"]),
     (["evaluate", SPEC.id, "--attack", "PGD"], ["'PGD'", "FGSM, R+FGSM, BIM, Madry"]),
     (["evaluate", SPEC.id, "--attack", "BIM"], ["'BIM'", "as in BIM(10,40)"]),
     (["evaluate", SPEC.id, "--attack", "BIM(0,40)"], ["n1 = 0", "above 0"]),
