@@ -77,6 +77,17 @@ def test_chance_looks_at_every_point_that_it_draws():
     assert outside.all()
 
 
+def test_chance_is_drawn_once_and_for_all():
+    class Bright(nn.Module):
+        def forward(self, z):
+            return torch.stack([z.mean((1, 2, 3)), torch.full((len(z),), 0.5)], 1)
+
+    x, y = torch.full((200, 1, 1, 1), 0.5), torch.zeros(200, dtype=torch.int64)
+    first, second = (measures.withstands_chance(Bright(), x, y, epsilon=0.1, draws=1) for _ in range(2))
+    assert torch.equal(first, second)
+    assert 70 < first.sum() < 130, "half of all points are brighter"
+
+
 def test_a_net_without_a_gradient_shows(world):
     _, data = world
 
@@ -536,6 +547,8 @@ def test_ticks_say_what_was_seen():
     assert all(text.startswith("yes: ") for text in shown)
     assert shown["one step beats many"] == "yes: 10.0 %"
     assert shown["ten starts find less"] == "yes: 1.2 %"
+    both = survival.ticks(pd.DataFrame([SIGNS | {"from Vanilla": 50.0, "from BIM-Adv": 70.0}]), "mnist").loc["A"]
+    assert both["another net beats its own"] == "yes: 30.0 %", "the stronger of the two counts"
     unknown = survival.ticks(pd.DataFrame([SIGNS | {"search": np.nan, "from Vanilla": np.nan}]), "mnist").loc["A"]
     assert unknown["Square finds more"] == unknown["another net beats its own"] == "not run"
 

@@ -233,6 +233,7 @@ def test_masked_gradients_raise_doubts(plain, digits, mask):
         assert "at 100.0 % of the images" in no_gradient[0]
         left = accuracy(net, digits.x_test, digits.y_test).percent()
         assert f"with epsilon = 1 {left:.1f} % are still classified correctly" in unbounded[0]
+        assert not [text for text in found if "is stronger than" in text], "one step does as well as many, no better"
 
 
 def test_one_step_that_beats_many_raises_a_doubt():
