@@ -106,11 +106,17 @@ def swept(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def table2(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Return Fig. 2 of one data set as text: accuracy (%) under true labels by lambda and attack."""
+    """Return Fig. 2 of one data set as text: accuracy (%) under true labels by lambda and attack.
+
+    Where none of the nets was trained, one row says so for all.
+    """
     rows = frame[(frame.dataset == dataset) & (frame.method == "bim-atda")]
     shown = rows.assign(text=[NOT_RUN if pd.isna(value) else f"{value:.2f}" for value in rows.true])
     table = shown.pivot(index="lambda_", columns="attack", values="text")[list(rows.attack.unique())]
-    return table.set_axis([f"{value:.3g}" for value in table.index]).rename_axis("lambda").rename_axis(columns=None)
+    names = [f"{value:.3g}" for value in table.index]
+    if rows.true.isna().all():
+        table, names = table[:1], [f"all {len(names)} from {names[0]} to {names[-1]}"]
+    return table.set_axis(names).rename_axis("lambda").rename_axis(columns=None)
 
 
 def findings_of_features(panels: Panels) -> str:
