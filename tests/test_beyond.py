@@ -382,7 +382,7 @@ def test_findings_say_in_plain_words_what_each_verdict_means():
     assert beyond_told.leads(table) == [
         "Without a reset no epoch is weak",
         "SIM-Adv is not ahead of its neighbours",
-        "Trained by Eqs. 14 and 15 as printed, SIM-Adv is no worse: not tested",
+        "Not tested: Eq. 15 as printed is no worse",
     ]
     assert beyond_told.judged_told(table) == [
         "*C7.3 holds* (a: 1.00).",
@@ -432,7 +432,7 @@ def test_findings_set_how_often_to_reset_side_by_side():
     assert beyond_told.cycles_told(table) == [], "one n2 at n1 = 5, and the paper's n1 is told of elsewhere"
     rows += [row_of("G", "sim", 75.0, reset="cycle", n1=5.0), row_of("H", "sim", 60.0, reset="never", n1=5.0)]
     (said,) = beyond_told.cycles_told(pd.DataFrame(rows).reindex(columns=beyond.BAR_COLUMNS))
-    assert said.startswith("With n1 = 5 ends F at 70.0 %")
+    assert said.startswith("With n1 = 5 the ends are: F at 70.0 %")
     assert said.count("in its worst epoch") == 3
 
 

@@ -10,7 +10,7 @@ from simbook import chapters
 from simbook.measures.survival import Staleness
 from simbook.settings import EvaluationSettings
 from simbook.tables import sim_adv, survival
-from simbook.tables.common import NAMES, NOT_RUN, Found, by_setting, title
+from simbook.tables.common import NAMES, NOT_RUN, Found, by_setting, rate, title
 from simbook.tables.spread import of_mean
 
 # Two bars by data set, percent under the monitor's BIM; on Fashion-MNIST as far below the paper's SIM-Adv as on MNIST,
@@ -72,7 +72,7 @@ def inflation_shown(table: pd.DataFrame) -> pd.DataFrame:
     heads |= {"share": "gain / clean error", "paper": "the paper", "least": "the paper, at least"}
     heads |= {"likely": "the paper, at our share"}
     text = table[list(heads)].map(lambda value: "-" if pd.isna(value) else f"{value:.2f}").rename(columns=heads)
-    return text.assign(method=table.title, rate=table.lr.map("{:g}".format)).set_index(["method", "rate"])
+    return text.assign(method=table.title, rate=table.lr.map(rate)).set_index(["method", "rate"])
 
 
 def curves(found: Found) -> pd.DataFrame:

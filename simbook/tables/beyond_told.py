@@ -72,12 +72,13 @@ def findings(judged: pd.DataFrame, bars: pd.DataFrame, nets: pd.DataFrame, label
 
 
 def leads(parts: pd.DataFrame) -> list[str]:
-    """Return what the verdict on each of some claims says in plain words; of one that is open, the claim."""
+    """Return what the verdict on each of some claims says in plain words; of one that is open, what is."""
     told = []
     for claim, of in parts.groupby("claim", sort=False):
         verdict = judging.together(of.verdict)
-        known = dict(zip((judging.HOLDS, judging.FAILS), PLAIN[claim], strict=True))
-        told.append(known.get(verdict, f"{judging.CLAIMS[claim][0].removesuffix('.')}: {verdict}"))
+        holds, fails = PLAIN[claim]
+        known = {judging.HOLDS: holds, judging.FAILS: fails}
+        told.append(known.get(verdict, f"{verdict.capitalize()}: {holds}"))
     return told
 
 
@@ -134,7 +135,7 @@ def cycles_told(rows: pd.DataFrame) -> list[str]:
         each = pd.concat([cycles, one(rows, "sim", "never", n1=n1)])
         if len(each) > 1 and n1 != own:
             ended = [f"{row.title} at {ends(row)}, {row.lowest:.1f} % in its worst epoch" for row in each.itertuples()]
-            told.append(f"With n1 = {n1:g} ends {'; '.join(ended)}.")
+            told.append(f"With n1 = {n1:g} the ends are: {'; '.join(ended)}.")
     return told
 
 
