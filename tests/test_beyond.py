@@ -200,7 +200,8 @@ def test_the_fewest_passes_to_a_bar_are_the_first():
     late = line[1:]
     assert (row.end, row.sd) == pytest.approx((np.mean(late), np.std(late, ddof=1))), "of the last five epochs"
     assert row.half == pytest.approx(1.96 * row.sd)
-    assert (row.swing, row.lowest, row.drop) == pytest.approx((35.0, 60.0, row.end - 60.0))
+    assert (row.swing, row.lowest, row.fall) == pytest.approx((35.0, 60.0, 25.0)), "from 85 to 60"
+    assert math.isnan(row[list(table).index("fall sd") + 1]), "one seed has no spread"
     assert row.clean == 99.0
     assert math.isnan(missing.end)
     text = beyond.bars_shown(table, "mnist")
@@ -229,11 +230,18 @@ def test_seeds_are_one_line_each_setting():
     assert (row.end, row.seeds, row.lowest) == pytest.approx((np.mean(ends), 3, 20.0))
     sd = np.std(ends, ddof=1)
     assert (row.sd, row.half) == pytest.approx((sd, 4.30265 * sd / math.sqrt(3)), abs=1e-3)
-    drops = [76.0 - 86.0, 67.0 - 20.0, 50.0 - 40.0]
-    assert row["drop"] == pytest.approx(np.mean(drops)), "each seed below its own end"
-    assert row["drop half"] == pytest.approx(4.30265 * np.std(drops, ddof=1) / math.sqrt(3), abs=1e-3)
+    falls = [0.0, 85.0 - 20.0, 0.0]
+    assert row["fall"] == pytest.approx(np.mean(falls)), "from the first epoch, too, on to a later one"
+    assert row["fall sd"] == pytest.approx(np.std(falls, ddof=1))
+    assert row["to lower sd"] == pytest.approx(8.0), "of 16, 8 and 24"
     assert (row["to lower"], row.run) == (16, replace(spec, seed=0).id), "8 F an epoch: after 2, 1 and 3 of them"
     assert row["to upper"] == 24
+    assert beyond.half_of_row(row, "to lower") == pytest.approx(4.30265 * 8 / math.sqrt(3), abs=1e-3)
+    alone = row.copy()
+    alone["to lower sd"], alone.seeds = math.nan, 1
+    mixed = beyond.unsure(row, alone, "to lower"), beyond.unsure(alone, row, "to lower")
+    assert mixed == pytest.approx([4.30265 * 8 * math.sqrt(1 / 3 + 1)] * 2, abs=1e-3), "varies as the other does"
+    assert beyond.unsure(alone, alone, "to lower") == beyond.half_of_row(alone, "to lower") == 0.0
     slow = beyond.bars([*found, fake(replace(spec, seed=7), [1.0, 2.0, 3.0])], store=nothing_measured()).iloc[0]
     assert math.isnan(slow["to lower"]), "one of them never got there"
     assert (slow[beyond.SOME[0]], row[beyond.SOME[0]]) == (True, False)
@@ -407,6 +415,13 @@ def test_findings_set_the_resets_the_steps_and_the_printed_equation_side_by_side
         f"SIM-Adv with n1 = 10 ends with its reset at 80.0 % ({spread}; 8 F), 79.0 % in its worst epoch; "
         f"without at 82.0 % ({spread}; 8 F, 70.0 % under AutoAttack), 81.0 % in its worst epoch."
     ]
+    assert beyond_told.worth_told(table) == [], "only one of the two met AutoAttack"
+    both = table.assign(AutoAttack=table.AutoAttack.mask(table.title.eq("S"), 81.5))
+    assert beyond_told.worth_told(both) == [
+        "Under AutoAttack, of one net each, the reset is worth +11.5 at n1 = 10 (points)."
+    ]
+    several = both.assign(seeds=3)
+    assert "3 seeds; 8 F, 70.0 % under AutoAttack in one of them)" in beyond_told.resets_told(several)[0]
     (highest,) = beyond_told.highest_told(table)
     assert highest.startswith("Of 4 SIM-Adv, free-SIM among them, these end highest: Q at 90.0 %")
     assert "K at 85.0 %" in highest
@@ -508,21 +523,55 @@ def test_a_bar_that_none_of_the_runs_reached_is_infinitely_far(passes, end, said
 def test_more_steps_are_compared_with_a_single_step_at_their_n1_and_at_any():
     rows = [("sim", "never", 10.0, 150.0), ("sim", "never", 3.0, 90.0), ("sim-k", "never", 10.0, 110.0)]
     table = pd.DataFrame(rows, columns=["method", "reset", "n1", "to lower"]).reindex(columns=beyond.BAR_COLUMNS)
-    table = table.assign(dataset="mnist", projection="ball", end=90.0, half=1.0)
+    table = table.assign(dataset="mnist", projection="ball", end=90.0, half=1.0, seeds=1, k=[np.nan, np.nan, 2.0])
     table["to upper"] = [np.nan, 200.0, 160.0]
 
     def parts(claim):
         return {part[1]: part[2] for part in beyond_claims.of_passes(table, "mnist") if part[0] == claim}
 
     assert parts("C7.6") == {
-        "the fewest F to 85 %, no reset: k = 1 at the same n1 - more > 0": 40.0,
-        "the fewest F to 90 %, no reset: k = 1 at the same n1 - more > 0": "no end: only one of the two gets there",
+        "the fewest F to 85 %, no reset: k = 1 at the same n1 - k = 2 > 0": 40.0,
+        "the fewest F to 90 %, no reset: k = 1 at the same n1 - k = 2 > 0": "no end: only one of the two gets there",
     }
     assert list(parts("C7.10").values()) == [-20.0, 40.0]
     assert [part[-1] for part in beyond_claims.of_passes(table, "mnist") if part[0] == "C7.6"] == ["holds"] * 2
+    spread = table.assign(seeds=[3, 1, 1], **{"to lower sd": [8.0, np.nan, np.nan]})
+    (sure,) = [part for part in beyond_claims.of_passes(spread, "mnist") if part[0] == "C7.6" and "85 %" in part[1]]
+    assert (sure[2], sure[-1]) == ("40.00 ± 39.75", "holds")
+    wide = spread.assign(**{"to lower sd": [9.0, np.nan, np.nan]})
+    (open_,) = [part for part in beyond_claims.of_passes(wide, "mnist") if part[0] == "C7.6" and "85 %" in part[1]]
+    assert (open_[2], open_[-1]) == ("40.00 ± 44.71", "undecided")
     table[beyond.SOME[1]] = [True, False, False]  # one of its seeds was there
     part = next(part for part in beyond_claims.of_passes(table, "mnist") if part[0] == "C7.6" and "90 %" in part[1])
     assert part[2:] == ("not all of the seeds get there", None, "undecided")
+
+
+def test_falls_are_measured_by_those_of_bim_adv():
+    rows = pd.DataFrame(
+        [row_of("N", "sim", 80.0, reset="never", fall=9.0, half=1.5), row_of("B", "bim", 85.0, fall=6.0, made=True)]
+    ).reindex(columns=beyond.BAR_COLUMNS)
+    net = rows.iloc[0]
+    claim, text, shown, _, verdict = beyond_claims.keeps("n1 = 10", net, rows)
+    assert (claim, shown, verdict) == ("C7.3", "1.00 ± 1.50", "undecided"), "4 + 6 - 9, its last epochs' spread"
+    assert text == "n1 = 10: 4 + BIM-Adv's largest fall since epoch n2 - its own > 0"
+    assert beyond_claims.keeps("", net, rows.assign(fall=[7.0, 6.0]))[-1] == "undecided"
+    sure = rows.assign(seeds=[3, 1], **{"fall sd": [0.1, np.nan]})
+    assert beyond_claims.keeps("", sure.iloc[0], sure)[-1] == "holds", "4.30 x 0.1 x 1.15 is less than 1"
+    unwatched = rows.assign(fall=[9.0, np.nan])
+    assert beyond_claims.keeps("", net, unwatched)[-1] == "does not hold", "4 - 9"
+    assert beyond_claims.keeps("", net, unwatched.assign(made=False))[-1] == "not tested"
+    assert beyond_claims.keeps("", net, rows[:1])[-1] == "not tested"
+
+
+def test_the_reset_is_judged_under_the_strongest_attack_too():
+    a, b = pd.Series({"AutoAttack": 54.2, "CW(20,50)": 60.0}), pd.Series({"AutoAttack": 16.8, "CW(20,50)": 30.0})
+    rows = pd.DataFrame({"dataset": ["fmnist"]})
+    half = 1.96 * math.sqrt((54.2 * 45.8 + 16.8 * 83.2) / 1000)
+    _, text, shown, _, verdict = beyond_claims.withstanding("C7.2", "cycle - never", a, b, rows)
+    assert text == "AutoAttack, one seed, the first 1000 images: cycle - never > 0"
+    assert (shown, verdict) == (f"37.40 ± {half:.2f}", "holds")
+    _, text, *_ = beyond_claims.withstanding("C7.2", "cycle - never", a, b, pd.DataFrame({"dataset": ["digits"]}))
+    assert text == "CW(20,50), one seed, the first 60 images: cycle - never > 0"
 
 
 def test_each_data_set_has_two_bars_of_its_own():

@@ -134,8 +134,10 @@ def test_a_difference_is_of_the_seeds_that_both_have():
 def test_without_common_seeds_a_difference_is_of_the_means():
     share = 1.959964 * math.sqrt(80 * 20 / 400)
     margin = spread.difference(rows(s0=90, s1=92, s2=94), rows(s0=80))
-    half = math.hypot(STUDENT[3] * 2 / math.sqrt(3), share)
-    assert (margin.value, margin.half) == (12.0, pytest.approx(half, abs=1e-3))
+    half = STUDENT[3] * 2 * math.sqrt(1 / 3 + 1)
+    assert (margin.value, margin.half) == (12.0, pytest.approx(half, abs=1e-3)), "one seed varies as the others do"
+    part = spread.difference(rows(s0=80), rows(s0=90, s1=92, s2=94), parts=(0.5, 1))
+    assert part.half == pytest.approx(STUDENT[3] * 2 * math.sqrt(1 / 3 + 1 / 4), abs=1e-3)
     assert plain(margin.text).endswith("(3 and 1 seeds)")
     margin = spread.difference(rows(s0=90), rows(s1=80))
     half = math.hypot(1.959964 * math.sqrt(90 * 10 / 400), share)

@@ -11,13 +11,14 @@ from simbook.measures.survival import Staleness
 from simbook.settings import EvaluationSettings
 from simbook.tables import sim_adv, survival
 from simbook.tables.common import NAMES, NOT_RUN, Found, by_setting, rate, title
-from simbook.tables.spread import of_mean
+from simbook.tables.spread import half_of, of_mean
 
 # Two bars by data set, percent under the monitor's BIM; on Fashion-MNIST as far below the paper's SIM-Adv as on MNIST,
 # to the nearest 5; on the digits low enough to be crossed.
 BARS = {"mnist": (85.0, 90.0), "fmnist": (60.0, 65.0), "digits": (50.0, 60.0)}
 TO = ("to lower", "to upper")  # the columns of the passes to them
 SOME = tuple(f"{name} in some seeds" for name in TO)  # whether some of several seeds were there, and not all
+SPREAD = tuple(f"{name} sd" for name in TO)  # over the seeds
 LATE = 5  # a run ends where the mean of its last so many epochs is: single epochs swing
 BAR_COLUMNS = ["dataset", "run", "title", "method", "reset", "n1", "k", "fresh", "projection", "F", "made", "watched"]
 BAR_COLUMNS += [
@@ -28,10 +29,11 @@ BAR_COLUMNS += [
     "swing",
     "clean",
     "lowest",
-    "drop",
-    "drop half",
+    "fall",
+    "fall sd",
     *TO,
     *SOME,
+    *SPREAD,
     *survival.JUDGES,
 ]
 POLICIES = ("cycle", "staggered", "random", "never")
@@ -106,8 +108,9 @@ def bars(found: Found, *, store: Store | None = None) -> pd.DataFrame:
     epochs are. ``sd`` is the standard deviation over the seeds, of one seed over these epochs (NaN where the monitor
     looked once, after many epochs of Free-Adv), and ``half`` half of the
     95 % interval: Student's for the mean of several seeds, else 1.96 ``sd``. ``lowest`` is the worst epoch after the
-    first n2 of any seed, ``drop`` how far below its end a seed's is on average. The passes to a bar are means too, none
-    where a seed never got there. :data:`simbook.tables.survival.JUDGES` (%) are of the first seed.
+    first n2 of any seed, ``fall`` the largest fall after it from any earlier epoch, a mean of the seeds. The passes to
+    a bar are means too, none where a seed never got there. :data:`simbook.tables.survival.JUDGES` (%) are of the first
+    seed.
     """
     return pd.DataFrame([bar(group, store) for group in by_setting(found)]).reindex(columns=BAR_COLUMNS)
 
@@ -120,19 +123,35 @@ def bar(group: Found, store: Store | None) -> dict:
     row["F"] = sum(passes_per_image(spec)) * spec.passes_over_data
     lines = [line for _, line in curves(group).groupby("run", sort=False)]
     if lines:
-        for name, some, level in zip(TO, SOME, BARS[spec.dataset], strict=True):
+        for name, some, spread, level in zip(TO, SOME, SPREAD, BARS[spec.dataset], strict=True):
             passes = pd.Series([line.F[line.robust >= level].min() for line in lines])
             row |= {name: passes.mean(skipna=False), some: passes.isna().any() and passes.notna().any()}
+            row[spread] = passes.std()
         row |= ending(lines) | {"watched": spec.monitor_images}
         first = 0 if len(lines[0]) <= (spec.n2 or 0) else spec.n2 or 0
         lowest = [line.robust[line.epoch > first].min() for line in lines]
-        drops = pd.Series([line.mean() for line in late_of(lines)]) - lowest
-        row |= {
-            "lowest": min(lowest),
-            "drop": drops.mean(),
-            "drop half": of_mean(drops) if len(drops) > 1 else row["half"],
-        }
+        falls = pd.Series([(line.robust.cummax() - line.robust)[line.epoch > first].max() for line in lines])
+        row |= {"lowest": min(lowest), "fall": falls.mean(), "fall sd": falls.std()}
     return row | survival.judged(spec, run, store)
+
+
+def half_of_row(row: pd.Series, what: str) -> float:
+    """Return half of Student's 95 % interval of a row's column ``what`` over its seeds; 0 for one seed."""
+    return float(half_of(row[f"{what} sd"], row.seeds, of=row.seeds)) if row.seeds > 1 else 0.0
+
+
+def unsure(a: pd.Series, b: pd.Series, what: str) -> float:
+    """Return half of the 95 % interval of the difference of what two settings have in the column ``what``.
+
+    Student's over their seeds. A setting of one seed is taken to vary as the other does; 0 where both have one.
+    """
+    sides = [(row[f"{what} sd"], row.seeds) for row in (a, b)]
+    most = max(sides, key=lambda side: side[1])
+    return (
+        float(np.hypot(*(half_of(*(side if side[1] > 1 else most), of=side[1]) for side in sides)))
+        if most[1] > 1
+        else 0.0
+    )
 
 
 def late_of(lines: list[pd.DataFrame]) -> list[pd.Series]:

@@ -6,13 +6,14 @@ import pandas as pd
 from simadv.runs import passes_per_image
 from simadv.specs import run_spec
 from simadv.store import Store
+from simbook import chapters
 from simbook.settings import Settings
 from simbook.tables import beyond, evaluation, judging, sim_adv, survival
 from simbook.tables.common import Found, leading, rate
 
 NEAR = 2.0  # points: free-SIM's goal, and what counts as equal under AutoAttack
 SURVIVES = 4.0  # points: what a stronger attack may take, section 6.2's bound on what SIM-Adv loses
-KEEPS = 4.0  # points: how far below its end the worst epoch may be, the same bound
+KEEPS = 4.0  # points: how much further than BIM-Adv's own swing an epoch may fall, the same bound
 NEIGHBOURS = ("rs-fgsm", "n-fgsm", "atta", "mep")
 
 
@@ -58,6 +59,12 @@ def fewest(rows: pd.DataFrame, column: str) -> float:
     """Return the fewest passes to a bar; infinitely many where all of the runs were made and none got there."""
     least = rows[column].min()
     return np.inf if pd.isna(least) and len(rows) and rows.end.notna().all() else least
+
+
+def quickest(rows: pd.DataFrame, column: str) -> pd.Series:
+    """Return the row that is at a bar first; one of nothing but NaN where none is."""
+    there = rows[rows[column].notna()]
+    return there.loc[there[column].idxmin()] if len(there) else pd.Series(np.nan, index=rows.columns)
 
 
 def settled(margin: float, *, up: pd.DataFrame, down: pd.DataFrame) -> float:
@@ -109,15 +116,42 @@ def of_resets(rows: pd.DataFrame) -> list[judging.Part]:
     n1 = first(rows[rows.method.eq("sim")], "n1")  # of the data set's own SIM-Adv
     cycle, never = (best(one(rows, "sim", reset, n1=n1)) for reset in ("cycle", "never"))
     quick = best(one(rows, "sim", "never", n1=3))
-    text = f"{KEEPS:g} - (its end - its lowest since epoch n2), mean of the seeds"
-    falls = [part("C7.3", f"n1 = {n1:g}: {text}", KEEPS - never["drop"], never["drop half"])]
+    falls = [keeps(f"n1 = {n1:g}", never, rows)]
     if quick.name != never.name or pd.isna(quick.end):
-        falls.append(part("C7.3", f"n1 = 3: {text}", KEEPS - quick["drop"], quick["drop half"]))
+        falls.append(keeps("n1 = 3", quick, rows))
     return [
         apart("C7.2", "end: cycle - never", cycle, never),
+        withstanding("C7.2", "cycle - never", cycle, never, rows),
         *falls,
         apart("C7.9", "end: literal - projected", best(rows[rows.projection.eq("literal")]), cycle),
     ]
+
+
+def keeps(text: str, net: pd.Series, rows: pd.DataFrame) -> judging.Part:
+    """Return C7.3's part of one net: it never falls :data:`KEEPS` points further than the paper's BIM-Adv does.
+
+    Training swings, so that is what falls are measured by; where BIM-Adv was made and not watched, by nothing.
+    """
+    bim = rows[rows.method.eq("bim")].head(1)
+    control = bim.iloc[0] if len(bim) else pd.Series(np.nan, index=rows.columns)
+    swing = 0.0 if control.made is True and pd.isna(control.fall) else control.fall
+    spread = beyond.unsure(net, control, "fall") or net.half
+    return part(
+        "C7.3", f"{text}: {KEEPS:g} + BIM-Adv's largest fall since epoch n2 - its own", KEEPS + swing - net.fall, spread
+    )
+
+
+def strongest(rows: pd.DataFrame) -> str:
+    """Return the strongest attack that is asked for on the data of some rows, the last of the judges."""
+    return [name for name in survival.tests(rows) if name in survival.JUDGES][-1]
+
+
+def withstanding(claim: str, text: str, a: pd.Series, b: pd.Series, rows: pd.DataFrame) -> judging.Part:
+    """Return the judged part that one net withstands the strongest attack better than another: a net each, a slice."""
+    attack, images = strongest(rows), chapters.SLICE.get(rows.dataset.iloc[0], 1000)
+    left = [float(row[attack]) for row in (a, b)]
+    half = 1.96 * float(np.sqrt(sum(value * (100 - value) for value in left) / images))
+    return part(claim, f"{attack}, one seed, the first {images} images: {text}", left[0] - left[1], half)
 
 
 def of_passes(rows: pd.DataFrame, dataset: str) -> list[judging.Part]:
@@ -128,28 +162,33 @@ def of_passes(rows: pd.DataFrame, dataset: str) -> list[judging.Part]:
     none, sims = rows[:0], pd.concat([every, several])
     epoch = sum(passes_per_image(run_spec(dataset, "bim")))
     fewer = settled(epoch - fewest(sims, lower), up=sims, down=none)
+    spread = beyond.half_of_row(quickest(sims, lower), lower)
     pair = best(free), best(every)
     lag = settled(pair[0].end - pair[1].end + NEAR, up=free, down=every)
     table = [
-        part("C7.4", f"{epoch:g} - the fewest F to {beyond.BARS[dataset][0]:g} %", fewer),
+        part("C7.4", f"{epoch:g} - the fewest F to {beyond.BARS[dataset][0]:g} %", fewer, spread),
         part(
             "C7.5", f"end: best free-SIM - best SIM-Adv, + {NEAR:g}", lag, float(np.hypot(pair[0].half, pair[1].half))
         ),
     ]
+    more = " or ".join(f"{k:g}" for k in sorted(several.k.unique()))
     for column, bar in zip((lower, upper), beyond.BARS[dataset], strict=True):
         for claim, others, which in (("C7.6", alike, "k = 1 at the same n1"), ("C7.10", single, "k = 1 at any n1")):
-            text = f"the fewest F to {bar:g} %, no reset: {which} - more"
+            text = f"the fewest F to {bar:g} %, no reset: {which} - k = {more}"
             table.append(sooner(claim, text, others, several, column))
     return table
 
 
 def sooner(claim: str, text: str, others: pd.DataFrame, own: pd.DataFrame, column: str) -> judging.Part:
-    """Return the judged part that some runs are at a bar before others; undecided where that is up to the seed."""
+    """Return the judged part that some runs are at a bar before others; undecided where that is up to the seed.
+
+    Each side is the one that is there first; where both have a single seed, the sign decides.
+    """
     gain = settled(fewest(others, column) - fewest(own, column), up=own, down=others)
     some = beyond.SOME[beyond.TO.index(column)]
     if np.isinf(gain) and pd.concat([others, own])[some].eq(True).any():
         return claim, f"{text} > 0", "not all of the seeds get there", None, judging.UNDECIDED
-    return part(claim, text, gain)
+    return part(claim, text, gain, beyond.unsure(quickest(others, column), quickest(own, column), column))
 
 
 def of_neighbours(rows: pd.DataFrame, seen: pd.DataFrame, dataset: str) -> list[judging.Part]:

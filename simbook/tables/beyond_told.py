@@ -48,7 +48,7 @@ def findings(judged: pd.DataFrame, bars: pd.DataFrame, nets: pd.DataFrame, label
         return f"{NAMES[dataset]}: nothing was run yet."
     said = {
         "The label convention": (labels_told(labels, dataset), ["C7.1"]),
-        "The reset": (resets_told(rows), ["C7.2", "C7.3"]),
+        "The reset": ([*resets_told(rows), *worth_told(rows)], ["C7.2", "C7.3"]),
         "How often to reset": (cycles_told(rows), []),
         "The map": (highest_told(rows), []),
         "How few passes are enough": (fewest_told(rows), ["C7.4"]),
@@ -98,7 +98,8 @@ def within(row) -> str:
 
 def ends(row) -> str:
     """Return how a setting ends, its passes and what AutoAttack leaves of it, to stand after its name."""
-    left = f", {row.AutoAttack:.1f} % under AutoAttack" if pd.notna(row.AutoAttack) else ""
+    of = " in one of them" if row.seeds > 1 else ""
+    left = f", {row.AutoAttack:.1f} % under AutoAttack{of}" if pd.notna(row.AutoAttack) else ""
     return f"{row.end:.1f} % ({within(row)}; {row.F:g} F{left})"
 
 
@@ -126,6 +127,16 @@ def resets_told(rows: pd.DataFrame) -> list[str]:
         for row in one(rows, "sim", reset, n1=n1).itertuples()
     ]
     return [f"SIM-Adv with n1 = {n1:g} ends {'; '.join(each)}."] if each else []
+
+
+def worth_told(rows: pd.DataFrame) -> list[str]:
+    """Return what the reset is worth under AutoAttack at each n1 that has nets with it and without, in points."""
+    gains = []
+    for n1 in one(rows, "sim", "never").n1:
+        pair = [one(rows, "sim", reset, n1=n1).AutoAttack.head(1) for reset in ("cycle", "never")]
+        if all(left.notna().any() for left in pair):
+            gains.append(f"{pair[0].item() - pair[1].item():+.1f} at n1 = {n1:g}")
+    return [f"Under AutoAttack, of one net each, the reset is worth {', '.join(gains)} (points)."] if gains else []
 
 
 def cycles_told(rows: pd.DataFrame) -> list[str]:

@@ -91,7 +91,7 @@ def difference(
     """Return by how many points the accuracies of two settings differ, ``plus`` some, with its 95 % interval.
 
     Over two or more seeds that both have, of the mean difference of a seed (Student's); else of the difference of the
-    means, each side with Student's interval over its seeds or, where it has one, that of a share of the test set.
+    means, see :func:`_half`.
 
     Args:
         first, second: rows of :func:`simbook.tables.evaluation.accuracies`, one a seed, under one attack.
@@ -107,19 +107,30 @@ def difference(
         gap, half, seeds = gaps.mean(), of_mean(gaps), f" ({len(gaps)}{GLUE}seeds)"
     else:
         gap = by_seed[0].mean() - by_seed[1].mean() + plus
-        half = np.hypot(*(part * _half(rows) for part, rows in zip(parts, sides, strict=True)))
+        half = np.hypot(*(part * _half(*pair) for part, pair in zip(parts, (sides, sides[::-1]), strict=True)))
         seeds = "" if counts == [1, 1] else f" ({counts[0]}{GLUE}and{GLUE}{counts[1]}{GLUE}seeds)"
     return Margin(gap, half, seeds)
 
 
+def half_of(sd: float, count: int, *, of: int) -> float:
+    """Return half of Student's 95 % interval of the mean of ``of`` values, whose spread ``count`` others have shown."""
+    return sd * student.ppf(0.975, count - 1) / of**0.5
+
+
 def of_mean(values: pd.Series) -> float:
     """Return half of Student's 95 % interval of the mean of two or more values."""
-    return values.std() * student.ppf(0.975, len(values) - 1) / len(values) ** 0.5
+    return half_of(values.std(), len(values), of=len(values))
 
 
-def _half(rows: pd.DataFrame) -> float:
-    """Return half of the 95 % interval of an accuracy (points): over its seeds, or over the images where it has one."""
+def _half(rows: pd.DataFrame, other: pd.DataFrame) -> float:
+    """Return half of the 95 % interval of an accuracy (points): over its seeds.
+
+    A single seed is taken to vary as those of the setting that it is compared with; where both have one, the interval
+    is that of a share of the test set, and the spread of seeds is not in it.
+    """
     if len(rows) > 1:
         return of_mean(rows.true)
+    if len(other) > 1:
+        return half_of(other.true.std(), len(other), of=1)
     row = rows.iloc[0]
     return norm.ppf(0.975) * np.sqrt(row.true * (100 - row.true) / row.images)
