@@ -181,7 +181,7 @@ def judged(found, **settings):
 
 def test_claims_are_judged_by_seconds_that_had_the_device_alone():
     table = judged(EVERYTHING, dataset="mnist")
-    assert table.ours.tolist() == ["25.71", "18.00", "5.26", "125.00", f"{4.0 * 9 / 5 - 50:.2f}"]
+    assert table.ours.tolist() == ["25.71", "18.00", "5.26 ± 6.70", "125.00", f"{4.0 * 9 / 5 - 50:.2f}"]
     assert table.paper.tolist() == [
         f"{100 * (1 - 293.22 / 866.76) - 60:.2f}",
         f"{100 * (1 - 293.22 / 319.56) - 7:.2f}",
@@ -189,7 +189,11 @@ def test_claims_are_judged_by_seconds_that_had_the_device_alone():
         f"{100 * (293.22 / 234.75 - 1):.2f}",
         "-",
     ]
-    assert table.verdict.tolist() == ["holds"] * 4 + ["does not hold"]
+    assert table.verdict.tolist() == ["holds", "holds", "undecided", "holds", "does not hold"]
+    sharp = training()
+    for row in sharp["rows"]:
+        row["spread"] = 0.01
+    assert judged({"training": [sharp]}, dataset="mnist").ours.iloc[2] == "5.26 ± 1.34", "a rounded spread of 1 % each"
     shared = EVERYTHING | {"training": [training(alone=False)]}
     assert set(judged(shared).verdict) == {"not tested"}
     assert set(judged({}).verdict) == {"not tested"}

@@ -372,8 +372,16 @@ def test_all_claims_of_training_where_every_run_is_there():
     assert claims.of_fig7(frame, "mnist").empty, "the paper says it of Fashion-MNIST"
     free = claims.of_free(frame, "mnist")
     assert [text.split()[0] for text in free.ours] == ["40.78", "40.78"]
-    assert list(free.paper) == ["40.78", "32.44"]
-    assert list(free.verdict) == ["holds", "holds in direction"]
+    assert list(free.paper) == ["40.78", "40.78"]
+    assert list(free.verdict) == ["holds", "holds"]
+    harder = frame[frame.attack.eq("BIM(10,40)")].assign(attack="AutoAttack", images=1000.0)
+    harder = harder.assign(true=harder.method.map({"free": 1.0, "atda": 0.5}))
+    both = claims.of_free(pd.concat([frame, harder]), "mnist")
+    assert both.part.tolist() == [
+        f"ATDA - Free-Adv at rate 1e-{n} under AutoAttack, which leaves Free-Adv least (the paper: BIM(10,40)) > 0"
+        for n in (4, 3)
+    ]
+    assert {text.split()[0] for text in both.ours} == {"-0.50"}
     assert claims.of_free(frame.assign(dataset="fmnist"), "fmnist").empty, "and this of MNIST"
     sentence = told.of_pairs(pair_frame, "mnist", without="over-perturbation").splitlines()[2]
     assert "Under BIM(10,40), SIM(10,20)-Adv has 92.55 %" in sentence
@@ -488,8 +496,10 @@ def test_fig9_and_its_claims():
     names = ["(a) Free-Adv(10), FGSM", "(b) Free-Adv(10), BIM(30,30)"]
     assert list(panels) == [*names, "(c) SIM(10,20)-Adv, FGSM", "(d) SIM(10,20)-Adv, BIM(30,30)"]
     table = claims.of_features(panels)
-    assert list(table.ours) == ["15.00", "10.00", "55.00"]
-    assert set(table.verdict) == {"holds"}
+    # both separable at 90; 6 of 15 fooled
+    half = 1.96 * (40 * 60 / 15) ** 0.5
+    assert list(table.ours) == ["15.00", "0.00", "55.00", f"-10.00 ± {half:.2f}"]
+    assert list(table.verdict) == ["holds", "does not hold", "holds", "undecided"]
     assert "40.0 % of the examples are misclassified" in told.of_features(panels)
     assert tables.fig9(settings, found, "fmnist", store=shelf) == {}
 
@@ -534,7 +544,12 @@ def test_claims_on_the_plane():
         frame[measure.OPTIMAL] += frame.method.map({name: shift[i] for name, shift in apart.items()}).fillna(0)
     several = claims.of_space(pd.concat(seeds), toy).set_index("claim").loc["C5.6"]
     assert (several.ours, several.verdict) == ("-12.00 ± 17.91", "undecided")
-    text = told.of_space(table, toy)
+    unlearned = claims.of_space(table.assign(clean=table.clean.mask(table.method.eq("Free-Adv(10)"), 52.0)), toy)
+    part = unlearned[unlearned.claim.eq("C5.7")]
+    assert (set(part.ours), set(part.verdict)) == ({"its nets have 52 % clean"}, {"not tested"})
+    full = pd.DataFrame({"method": "SIM(10,20)", "epoch": [1, 2, 3], "share": [40.0, 51.0, 90.0]})
+    text = told.of_space(table, full, toy)
+    assert "at full epsilon in 2 of 60 epochs; arithmetic allows 33." in text
     assert "SIM's 58 %" in text
     assert "SIM(10,20) 20 %" in text
 

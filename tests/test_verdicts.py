@@ -122,7 +122,7 @@ def test_a_method_fails_if_one_attack_of_many_steps_breaks_it():
     assert evaluation_claims.of_accuracies(frame, "mnist").verdict[1] == "does not hold", "it keeps more than a half"
     left = accuracies(free={"AutoAttack": 2, "Madry(20,50)x10": 29}, sim={"AutoAttack": 82}).assign(images=1000)
     table = evaluation_claims.of_accuracies(pd.concat([frame, left]), "mnist")
-    assert table.part[1] == "Free-Adv: half of FGSM's - AutoAttack's > 0"
+    assert table.part[1] == "Free-Adv: half of FGSM's - AutoAttack's at rate 1e-4, first 1000 > 0"
     assert table.ours[1].startswith("45.00 [")
     assert (table.paper[1], table.verdict[1]) == ("-", "holds"), "the paper has none under AutoAttack"
     other = left.assign(lr=1e-3)
@@ -133,7 +133,10 @@ def test_a_method_fails_if_one_attack_of_many_steps_breaks_it():
     table = evaluation_claims.of_accuracies(rates, "mnist")
     assert table.ours[1].startswith("18.00 ["), "47 - 29 under Madry is more than 45 - 30 under AutoAttack"
     sim = table[table.part.str.startswith("SIM-Adv: ")].iloc[1]
-    assert (sim.part, sim.ours.split()[0]) == ("SIM-Adv: AutoAttack's - half of FGSM's > 0", "34.00")
+    assert (sim.part, sim.ours.split()[0]) == (
+        "SIM-Adv: AutoAttack's - half of FGSM's at rate 1e-4, first 1000 > 0",
+        "34.00",
+    )
 
 
 def test_a_pair_is_compared_at_a_rate_that_both_have():

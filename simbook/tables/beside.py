@@ -62,19 +62,21 @@ def others(found: Found, dataset: str) -> pd.DataFrame:
 def resets(found: Found) -> pd.DataFrame:
     """Return each seed's lowest robust accuracy (%) from epoch :data:`SINCE` on under both resets, and their gap.
 
-    Columns: ``dataset, lr, seed, cycle, staggered, gap``; only seeds of which both runs are there.
+    Columns: ``dataset, lr, seed, cycle, staggered, gap, at``, the last the number of the epoch after which
+    ``staggered`` was lowest; only seeds of which both runs are there.
     """
-    lowest: dict[tuple, dict[str, float]] = {}
+    lowest: dict[tuple, dict[str, tuple[float, int]]] = {}
     for spec, run in found:
-        late = [line["robust"] for line in run.history if line["epoch"] >= SINCE] if run and spec.monitor else []
+        lines = run.history if run and spec.monitor else []
+        late = [(line["robust"], line["epoch"] + 1) for line in lines if line["epoch"] >= SINCE]
         if spec.method == "sim" and late:
             lowest.setdefault((spec.dataset, spec.lr, spec.seed), {})[spec.reset] = min(late)
-    rows = [
-        (*key, of["cycle"], of["staggered"], of["staggered"] - of["cycle"])
-        for key, of in lowest.items()
-        if len(of) == 2
-    ]
-    columns = ["dataset", "lr", "seed", "cycle", "staggered", "gap"]
+    rows = []
+    for key, of in lowest.items():
+        if len(of) == 2:
+            (cycle, _), (staggered, at) = of["cycle"], of["staggered"]
+            rows.append((*key, cycle, staggered, staggered - cycle, at))
+    columns = ["dataset", "lr", "seed", "cycle", "staggered", "gap", "at"]
     return pd.DataFrame(rows, columns=columns).sort_values(["dataset", "lr", "seed"], ignore_index=True)
 
 
@@ -87,9 +89,9 @@ def resets_shown(table: pd.DataFrame) -> pd.DataFrame:
             parts.append(("mean", rows[["cycle", "staggered", "gap"]].mean()))
         for seed, row in parts:
             numbers = {f"lowest, {name} (%)": f"{getattr(row, name):.1f}" for name in ("cycle", "staggered")}
-            lines.append(
-                {"data set": NAMES[dataset], "rate": rate(lr), "seed": seed} | numbers | {"gap": f"{row.gap:.1f}"}
-            )
+            about = {"data set": NAMES[dataset], "rate": rate(lr), "seed": seed}
+            after = {"after epoch": "-" if seed == "mean" else str(row.at), "gap": f"{row.gap:.1f}"}
+            lines.append(about | numbers | after)
     return pd.DataFrame(lines).set_index(["data set", "rate", "seed"]) if lines else pd.DataFrame()
 
 

@@ -94,7 +94,12 @@ def training_shown(part: dict) -> pd.DataFrame:
 
 
 def seconds_of(found: Parts, dataset: str, *, alone: bool = False, batch: int | None = None) -> dict[str, float]:
-    """Return our seconds an epoch of Table 5's methods, on the first device that was measured.
+    """Return our seconds an epoch of Table 5's methods, see :func:`timed`."""
+    return timed(found, dataset, alone=alone, batch=batch).seconds.to_dict()
+
+
+def timed(found: Parts, dataset: str, *, alone: bool = False, batch: int | None = None) -> pd.DataFrame:
+    """Return ``seconds`` an epoch of Table 5's methods and their ``spread``, on the first device that was measured.
 
     Args:
         alone: leave out what was measured beside other work.
@@ -102,13 +107,11 @@ def seconds_of(found: Parts, dataset: str, *, alone: bool = False, batch: int | 
     """
     records = [part for part in found.get("training", []) if part["about"]["alone"] or not alone]
     if not records:
-        return {}
+        return pd.DataFrame(columns=["seconds", "spread"], dtype=float)
     net, scale = ("ResNet-20", 1) if dataset == "cifar10" else ("LeNet-5", TRAINING_IMAGES[dataset] / 60_000)
-    rows = training(records[0]).loc[net].set_index(["method", "batch"]).seconds * scale
-    return {
-        method: float(rows.get((method, batch or run_spec(dataset, method).batch_size), float("nan")))
-        for method in TIMED
-    }
+    rows = training(records[0]).loc[net].set_index(["method", "batch"])[["seconds", "spread"]]
+    own = [(method, batch or run_spec(dataset, method).batch_size) for method in TIMED]
+    return rows.reindex(own).set_index(pd.Index(TIMED)).assign(seconds=lambda table: table.seconds * scale)
 
 
 def table5(found: Parts, settings: Settings) -> pd.DataFrame:

@@ -87,7 +87,12 @@ def settings_compared() -> pd.DataFrame:
             "sizes not stated; Table 5 fits these best",
         ),
         ("epochs", "not stated", "60, 80, 200", "Table 5's totals are whole multiples of these"),
-        ("optimiser", "learning rate 1e-3 or 1e-4", "Adam, both rates; CIFAR10: SGD 0.1", "optimiser not stated"),
+        (
+            "optimiser",
+            "learning rate e^-3 or e^-4, read as 1e-3 or 1e-4",
+            "Adam, both rates; CIFAR10: SGD 0.1",
+            "optimiser not stated",
+        ),
         ("batch", "not stated", "128; ATDA 32", "ATDA as its authors run it"),
         ("precision", "not stated", "bf16 to train, float32 to measure", "half the time; accuracies are of float32"),
         ("loss", "original and adversarial examples", "mean of both halves", "as CleverHans' own training does"),
@@ -243,7 +248,8 @@ def findings(frame: pd.DataFrame, found: Found, dataset: str) -> str:
         text += (
             f" ({spread if at.seeds > 1 else f'95 % interval of the test set {at.low:.2f} to {at.high:.2f}; one seed'})"
         )
-        said.append(text + ("." if pd.isna(at.paper) else f"; the paper reports {at.paper:.2f} %."))
+        text += f" and {at.predicted:.2f} % with predicted ones, as the paper's seem to be"
+        said.append(text + ("." if pd.isna(at.paper) else f"; it reports {at.paper:.2f} %."))
     if len(weak):
         names = ", ".join(f"{name} at {rate(lr)}: {row.true:.2f} %" for (name, lr), row in weak.iterrows())
         said.append(f"The single-step methods under the same attack: {names}.")

@@ -37,14 +37,15 @@ def of_accuracies(frame: pd.DataFrame, dataset: str, *, within: float = 5.0) -> 
         ("C6.1", "atda", "ATDA", 1),
         ("C6.2", "sim", "SIM-Adv", -1),
     ):
-        tested.append((claim, f"{name}: FGSM's - half of the clean", *withstood(rows, m, dataset)))
+        at = where(*(best(rows, m, attack) for attack in ("FGSM", "Original")))
+        tested.append((claim, f"{name}: FGSM's - half of the clean{at}", *withstood(rows, m, dataset)))
         if handicap(m, dataset):
-            attack, ours = hardest(every, m, bim)
+            attack, how, ours = hardest(every, m, bim)
             text = f"half of FGSM's - {attack}'s" if sign > 0 else f"{attack}'s - half of FGSM's"
             # the paper has no number under a stronger attack than its own
             known = printed_of(dataset, bim, m) if attack == bim else math.nan
             printed = sign * (printed_of(dataset, "FGSM", m) / 2 - known)
-            tested.append((claim, f"{name}: {text}", ours if sign > 0 else -ours, printed))
+            tested.append((claim, f"{name}: {text}{how}", ours if sign > 0 else -ours, printed))
     names = {"vanilla": "Vanilla", "free": "Free-Adv", "atda": "ATDA"}
     others = [("C6.2", m, name, handicap(m, dataset)) for m, name in names.items()]
     others += [("C6.3", m, name, LOST) for m, name in (("bim", "BIM-Adv"), ("madry", "Madry-Adv"))]
@@ -93,22 +94,25 @@ def withstood(rows: pd.DataFrame, method: str, dataset: str) -> tuple[Margin, fl
     return difference(single, clean, parts=(1, 0.5)), printed
 
 
-def hardest(every: pd.DataFrame, method: str, bim: str | None) -> tuple[str | None, Margin]:
+def hardest(every: pd.DataFrame, method: str, bim: str | None) -> tuple[str | None, str, Margin]:
     """Return the attack of many steps that leaves a method least, and how far that is below half of FGSM's accuracy.
 
     Each attack is taken at the rate at which the method withstands it best: Table 3's ``bim`` on the whole test set,
-    the stronger ones on their slice.
+    the stronger ones on their slice. Between the two stand the rate and the slice, as text.
     """
-    own, margins = every[every.method.eq(method)], {}
+    own, margins, how = every[every.method.eq(method)], {}, {}
+    whole = own.images.max()
     for attack in (bim, *chapters.HARDER):
         part = own[own.attack.eq(attack)]
         part = part[part.images.eq(part.images.max())]
         means = part.groupby("lr").true.mean()
         lr = means.idxmax() if len(means) else math.nan
         single = own[own.attack.eq("FGSM") & own.lr.eq(lr)]
+        few = f", first {part.images.max():.0f}" if part.images.max() < whole else ""
+        how[attack] = f" at rate {rate(lr)}{few}" if len(means) else ""
         margins[attack] = difference(single, part[part.lr.eq(lr)], parts=(0.5, 1))
     attack = max(margins, key=lambda of: -math.inf if math.isnan(margins[of].value) else margins[of].value)
-    return attack, margins[attack]
+    return attack, how[attack], margins[attack]
 
 
 def where(first: pd.DataFrame, second: pd.DataFrame) -> str:

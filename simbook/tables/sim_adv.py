@@ -46,9 +46,9 @@ def repeated(found: Found, *, store: Store | None = None) -> Found:
     return [(spec, run) for spec in twins if (run := store.find(spec)) is not None]
 
 
-def accuracies(found: Found, *, store: Store | None = None) -> pd.DataFrame:
+def accuracies(found: Found, **options) -> pd.DataFrame:
     """Return :func:`simbook.tables.evaluation.accuracies` with the settings ``n1, n2, reset`` of each run."""
-    frame = evaluation.accuracies(found, store=store)
+    frame = evaluation.accuracies(found, **options)
     specs = {spec.id: spec for spec, _ in found}
     named = {name: [getattr(specs[run], name) for run in frame.run] for name in ("n1", "n2", "reset")}
     frame = frame.assign(**named)
@@ -218,10 +218,13 @@ def fig9(settings: Settings, found: Found, dataset: str, *, store: Store | None 
 
 
 def falls(found: Found) -> pd.DataFrame:
-    """Return the largest fall from one epoch to a later one, in points, of each watched run: ``clean, robust``."""
+    """Return the largest fall from one epoch to a later one, in points, of each watched run: ``clean, robust``.
+
+    BIM-Adv is among them, as a measure of how much training swings.
+    """
     rows = []
     for spec, run in found:
-        if spec.method in ("sim", "free") and run is not None and spec.monitor is not None:
+        if spec.method in ("sim", "free", "bim") and run is not None and spec.monitor is not None:
             seen = pd.DataFrame(run.history)
             worst = {name: float((seen[name].cummax() - seen[name]).max()) for name in ALONG}
             about = {"dataset": spec.dataset, "method": spec.method, "title": title(spec), "lr": spec.lr}

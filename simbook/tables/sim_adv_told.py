@@ -6,7 +6,8 @@ from simbook.measures.search_space import OPTIMAL, VANILLA, Toy
 from simbook.tables import embedding
 from simbook.tables.common import NAMES, rate
 from simbook.tables.embedding import Panels
-from simbook.tables.sim_adv_claims import attacks_of
+from simbook.tables.sim_adv import reach
+from simbook.tables.sim_adv_claims import LEARNED, attacks_of
 
 NOTHING = "None of these runs was made yet, so nothing was found."
 
@@ -63,11 +64,17 @@ def of_sawtooth(facts: pd.DataFrame) -> str:
     return listed(said)
 
 
-def of_space(table: pd.DataFrame, toy: Toy) -> str:
-    """Return what was found of the search spaces: means over seeds."""
+def of_space(table: pd.DataFrame, full: pd.DataFrame, toy: Toy) -> str:
+    """Return what was found of the search spaces: means over seeds.
+
+    Args:
+        full: as :func:`simbook.tables.search_space.at_full` makes it.
+    """
     of = table.groupby("method").mean(numeric_only=True)
     optimal, bim, fgsm, sim, staggered, free = toy.methods
     edge = of.corner + of.surface
+    most = int((full[full.method == sim].share > 50).sum())
+    can = int((reach(toy.n1, toy.n2, epochs=toy.epochs).full > 50).sum())
     return listed(
         [
             f"The exhaustive search may go anywhere, and {edge[optimal]:.0f} % of what it finds is on the surface: "
@@ -79,8 +86,11 @@ def of_space(table: pd.DataFrame, toy: Toy) -> str:
             else f"BIM's examples take {of.cells[bim]:.0f} % of the places and SIM's {of.cells[sim]:.0f} %.",
             f"Inside the ball are {of.inside[sim]:.0f} % of SIM's examples, and {of.inside[free]:.0f} % of Free-Adv's: "
             "at the image itself, where a full step back from the surface ends.",
+            f"More than half of SIM's examples are at full epsilon in {most} of {toy.epochs} epochs; arithmetic allows "
+            f"{can}. The rest of the time steps of different epochs have undone each other.",
             f"Free-Adv's nets have {of.clean[free]:.0f} % of the clean points right, the others at least "
-            f"{of.clean.drop(free).min():.0f} %.",
+            f"{of.clean.drop(free).min():.0f} %"
+            + (": they did not learn the board, so their search says nothing." if of.clean[free] < LEARNED else "."),
             "Trained on such examples, this many points withstand the exhaustive search: "
             + ", ".join(f"{name} {of[OPTIMAL][name]:.0f} %" for name in (optimal, bim, fgsm, sim, staggered, VANILLA))
             + ".",
