@@ -38,6 +38,7 @@ def of_training(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """
     rows = frame[frame.dataset.eq(dataset) & frame.reset.ne("staggered")]
     rows = rows[rows.method.ne("sim") | (rows.n1 < rows.n2)]  # with over-perturbation alone
+    rows = rows[rows.method.ne("madry") | rows.n1.eq(rows.n1[rows.method.eq("madry")].min())]  # of Fig. 7's, Table 3's
     bim = attacks_of(rows)[0]
     tested: list[Part] = []
     for method, name, plus in (
