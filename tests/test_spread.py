@@ -131,6 +131,12 @@ def test_a_difference_is_of_the_seeds_that_both_have():
     assert (-margin).half == margin.half
 
 
+def test_rows_of_several_settings_have_no_difference():
+    twice = pd.concat([rows(s0=90), rows(s0=80)])
+    with pytest.raises(ValueError, match="more than one setting"):
+        spread.difference(twice, rows(s0=80))
+
+
 def test_without_common_seeds_a_difference_is_of_the_means():
     share = 1.959964 * math.sqrt(80 * 20 / 400)
     margin = spread.difference(rows(s0=90, s1=92, s2=94), rows(s0=80))

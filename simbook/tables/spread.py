@@ -96,11 +96,16 @@ def difference(
     Args:
         first, second: rows of :func:`simbook.tables.evaluation.accuracies`, one a seed, under one attack.
         parts: what of each accuracy counts: ``(0.5, 1)`` compares a half of the first.
+
+    Raises:
+        ValueError: a seed is there twice, so that the rows are of more than one setting.
     """
     sides = [rows[rows.true.notna()] for rows in (first, second)]
     counts = [len(rows) for rows in sides]
     if min(counts) == 0:
         return Margin(np.nan, np.nan)
+    if any(rows.seed.duplicated().any() for rows in sides):
+        raise ValueError("a seed is there twice: these rows are of more than one setting")
     by_seed = [part * rows.set_index("seed").true for part, rows in zip(parts, sides, strict=True)]
     gaps = by_seed[0].sub(by_seed[1]).dropna() + plus
     if len(gaps) > 1:
