@@ -553,12 +553,13 @@ def test_falls_are_measured_by_those_of_bim_adv():
     net = rows.iloc[0]
     claim, text, shown, _, verdict = beyond_claims.keeps("n1 = 10", net, rows)
     assert (claim, shown, verdict) == ("C7.3", "1.00 ± 1.50", "undecided"), "4 + 6 - 9, its last epochs' spread"
-    assert text == "n1 = 10: 4 + BIM-Adv's largest fall since epoch n2 - its own > 0"
+    assert text == "n1 = 10: 4 + BIM-Adv's largest fall - its own since epoch n2 > 0"
     assert beyond_claims.keeps("", net, rows.assign(fall=[7.0, 6.0]))[-1] == "undecided"
     sure = rows.assign(seeds=[3, 1], **{"fall sd": [0.1, np.nan]})
     assert beyond_claims.keeps("", sure.iloc[0], sure)[-1] == "holds", "4.30 x 0.1 x 1.15 is less than 1"
-    unwatched = rows.assign(fall=[9.0, np.nan])
-    assert beyond_claims.keeps("", net, unwatched)[-1] == "does not hold", "4 - 9"
+    unwatched = rows.assign(fall=[9.0, np.nan], made=[np.True_, np.True_])
+    _, text, shown, _, verdict = beyond_claims.keeps("n1 = 10", net, unwatched)
+    assert (text, shown, verdict) == ("n1 = 10: 4 - its own since epoch n2 > 0", "-5.00 ± 1.50", "does not hold")
     assert beyond_claims.keeps("", net, unwatched.assign(made=False))[-1] == "not tested"
     assert beyond_claims.keeps("", net, rows[:1])[-1] == "not tested"
 

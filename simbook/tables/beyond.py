@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from simadv.runs import passes_per_image
-from simadv.specs import RunSpec
+from simadv.specs import METHODS, RunSpec
 from simadv.store import Store, default
 from simbook import chapters
 from simbook.measures.survival import Staleness
@@ -128,7 +128,8 @@ def bar(group: Found, store: Store | None) -> dict:
             row |= {name: passes.mean(skipna=False), some: passes.isna().any() and passes.notna().any()}
             row[spread] = passes.std()
         row |= ending(lines) | {"watched": spec.monitor_images}
-        first = 0 if len(lines[0]) <= (spec.n2 or 0) else spec.n2 or 0
+        cycle = spec.n2 if spec.reset else METHODS["sim"]["n2"]  # n2 of BIM-Adv and FGSM-MEP counts no epochs
+        first = 0 if len(lines[0]) <= cycle else cycle
         lowest = [line.robust[line.epoch > first].min() for line in lines]
         falls = pd.Series([(line.robust.cummax() - line.robust)[line.epoch > first].max() for line in lines])
         row |= {"lowest": min(lowest), "fall": falls.mean(), "fall sd": falls.std()}

@@ -133,11 +133,13 @@ def keeps(text: str, net: pd.Series, rows: pd.DataFrame) -> judging.Part:
     Training swings, so that is what falls are measured by; where BIM-Adv was made and not watched, by nothing.
     """
     bim = rows[rows.method.eq("bim")].head(1)
-    control = bim.iloc[0] if len(bim) else pd.Series(np.nan, index=rows.columns)
-    swing = 0.0 if control.made is True and pd.isna(control.fall) else control.fall
+    swing = first(bim, "fall")
+    unwatched = len(bim) > 0 and bim.made.eq(True).all() and pd.isna(swing)
+    margin = f"{KEEPS:g}" if unwatched else f"{KEEPS:g} + BIM-Adv's largest fall"
+    control = bim.iloc[0] if len(bim) else net
     spread = beyond.unsure(net, control, "fall") or net.half
     return part(
-        "C7.3", f"{text}: {KEEPS:g} + BIM-Adv's largest fall since epoch n2 - its own", KEEPS + swing - net.fall, spread
+        "C7.3", f"{text}: {margin} - its own since epoch n2", KEEPS + (0.0 if unwatched else swing) - net.fall, spread
     )
 
 
