@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import nbformat
+import pandas as pd
 import pytest
 
 from simadv import runs
@@ -101,11 +102,18 @@ def test_a_claim_about_one_rate_names_the_runs_of_that_rate(table):
     assert {re.sub(r"-s\d-\w+$", "", run) for run in ids["C7.2"]} == {
         f"{dataset}/sim-10-20{reset}-lr1e-3" for dataset in ("mnist", "fmnist") for reset in ("", "-never")
     }
+    assert {re.sub(r"-s\d-\w+$", "", run) for run in ids["C7.3"] if "/bim" in run} == {
+        f"{dataset}/bim-10-30-lr1e-3" for dataset in ("mnist", "fmnist")
+    }
 
 
 def test_what_was_not_tested_stands_beside_the_paper_s_number(table):
     page = claims.page(table, {}, "claims").data
     assert "<tr><td>CIFAR10</td><td>-</td><td>35.67</td><td>-</td><td>not tested</td></tr>" in page
+    why = pd.DataFrame({"dataset": ["on the plane"] * 2, "paper": "-", "ours": ["no net learned", "not run"]})
+    assert claims._untested(why) == [
+        "<tr><td>on the plane</td><td>-</td><td>-</td><td>no net learned</td><td>not tested</td></tr>"
+    ]
 
 
 def test_readme_says_how_many_claims_hold(table):

@@ -14,7 +14,7 @@ from simadv.store import HOME
 from simbook.chapters import RATES
 from simbook.settings import EvaluationSettings
 from simbook.tables import beyond, sim_adv
-from simbook.tables.common import NAMES, Found, link, named
+from simbook.tables.common import NAMES, NOT_RUN, Found, link, named
 from simbook.tables.evaluation import rate_of_table3
 from simbook.tables.evaluation_claims import of_table3
 from simbook.tables.first_claims import RESTS_ON
@@ -47,7 +47,8 @@ METHODS: dict[str, tuple[str, ...]] = {
     "C6.4": ("sim",),
     "C6.5": ("sim", "bim", "atda"),
     "C7.1": ("vanilla",),
-    **dict.fromkeys(("C7.2", "C7.3", "C7.8", "C7.9"), ("sim",)),
+    **dict.fromkeys(("C7.2", "C7.9"), ("sim",)),
+    **dict.fromkeys(("C7.3", "C7.8"), ("sim", "bim")),
     **dict.fromkeys(("C7.4", "C7.6", "C7.10"), ("sim", "sim-k")),
     "C7.5": ("sim", "free-sim"),
     "C7.7": ("sim", "rs-fgsm", "n-fgsm", "atta", "mep"),
@@ -58,7 +59,7 @@ OF_THESE: dict[str, Callable[[RunSpec], bool]] = {
     **dict.fromkeys(("C3.2", "C3.3", "C3.4"), lambda spec: spec.method != "atda" or spec.lr == RATES[spec.dataset][-1]),
     "C7.1": lambda spec: spec.lr == (rate_of_table3(spec.dataset) or spec.lr),
     "C7.2": lambda spec: spec.n1 == run_spec(spec.dataset, "sim").n1 and spec.reset in ("cycle", "never"),
-    "C7.3": lambda spec: spec.reset == "never",
+    "C7.3": lambda spec: spec.reset == "never" if spec.method == "sim" else spec.n1 == run_spec(spec.dataset, "bim").n1,
 }
 
 
@@ -146,13 +147,17 @@ def page(table: pd.DataFrame, ids: dict[str, list[str]], chapter: str) -> HTML:
 
 def _untested(parts: pd.DataFrame) -> list[str]:
     """Return a row for the data sets on which nothing of a claim was tested: one for all that have the same numbers."""
-    of: dict[str, list[str]] = {}
+    of: dict[tuple[str, str], list[str]] = {}
     for dataset, some in parts.groupby("dataset", sort=False):
-        printed = dict.fromkeys(number for number in some.paper if number != "-")
-        of.setdefault("; ".join(printed) or "-", []).append(named(dataset))
+        # ours may say why nothing was
+        told = [
+            dict.fromkeys(text for text in column if text not in ("-", NOT_RUN)) for column in (some.paper, some.ours)
+        ]
+        of.setdefault(tuple("; ".join(texts) or "-" for texts in told), []).append(named(dataset))
     return [
-        f"<tr><td>{escape(', '.join(names))}</td><td>-</td><td>{escape(printed)}</td><td>-</td><td>{UNTESTED}</td></tr>"
-        for printed, names in of.items()
+        f"<tr><td>{escape(', '.join(names))}</td><td>-</td><td>{escape(printed)}</td><td>{escape(ours)}</td>"
+        f"<td>{UNTESTED}</td></tr>"
+        for (printed, ours), names in of.items()
     ]
 
 
