@@ -19,9 +19,13 @@ def one_of(name: str, value: object, allowed: Iterable[str]) -> str:
     allowed = list(allowed)
     if value in allowed:
         return value
+    raise InputError(f"{name} = {value!r} is not known{guess(value, allowed)}; allowed: {', '.join(allowed)}")
+
+
+def guess(value: object, allowed: list[str]) -> str:
+    """Return what was probably meant, to stand in a message; nothing where nothing is near."""
     near = difflib.get_close_matches(str(value), allowed, n=1)
-    guess = f" (did you mean {near[0]!r}?)" if near else ""
-    raise InputError(f"{name} = {value!r} is not known{guess}; allowed: {', '.join(allowed)}")
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def number(name: str, value: object, *, above=-math.inf, least=-math.inf, most=math.inf) -> float:

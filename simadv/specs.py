@@ -188,8 +188,7 @@ class RunSpec:
     @property
     def caution(self) -> str | None:
         """What a reader should know before this run starts, or None."""
-        if self.reset in ("cycle", "random") and self.epochs % self.n2:
-            into = self.epochs % self.n2
+        if self.reset in ("cycle", "random") and (into := self.epochs % self.n2):
             reach = f" at {min(1, into * (self.k or 1) / self.n1):.0%} of epsilon or less" * (self.reset == "cycle")
             ends = f"training ends {into} epochs after a reset{reach}; soon after one there may be little robustness"
             return f"{self.epochs} epochs are no multiple of n2 = {self.n2}: {ends}"

@@ -1,7 +1,6 @@
 """The commands of ``python -m simadv``: plan, run, status, evaluate, compare, verify, publish."""
 
 import argparse
-import difflib
 import os
 import re
 import signal
@@ -13,7 +12,7 @@ import warnings
 import torch
 
 from simadv import runs, store
-from simadv.checks import InputError, whole
+from simadv.checks import InputError, guess, whole
 from simadv.specs import CHOICES, DATASETS, METHODS, EvalSpec, RunSpec, run_spec
 from simbook import audit, chapters, doubts, publish
 from simbook.workers import WorkerError
@@ -144,10 +143,10 @@ def stored(text: str, kept: store.Store) -> store.Run:
     if fitting:
         some = ", ".join(fitting[:3]) + (", ..." if fitting[3:] else "")
         raise InputError(f"id {text!r} fits {len(fitting)} stored runs ({some}); write more of it")
-    near = difflib.get_close_matches(text, ids, n=1)
-    guess = f" (did you mean {near[0]!r}?)" if near else ""
     places = " or ".join(str(root) for root in kept.roots)
-    raise InputError(f"id {text!r} fits no run in {places}{guess}; python -m simadv status says which are done")
+    raise InputError(
+        f"id {text!r} fits no run in {places}{guess(text, ids)}; python -m simadv status says which are done"
+    )
 
 
 def measures_of(spec: RunSpec) -> list:

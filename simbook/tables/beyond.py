@@ -148,11 +148,9 @@ def unsure(a: pd.Series, b: pd.Series, what: str) -> float:
     """
     sides = [(row[f"{what} sd"], row.seeds) for row in (a, b)]
     most = max(sides, key=lambda side: side[1])
-    return (
-        float(np.hypot(*(half_of(*(side if side[1] > 1 else most), of=side[1]) for side in sides)))
-        if most[1] > 1
-        else 0.0
-    )
+    if not most[1] > 1:
+        return 0.0
+    return float(np.hypot(*(half_of(*(side if side[1] > 1 else most), of=side[1]) for side in sides)))
 
 
 def late_of(lines: list[pd.DataFrame]) -> list[pd.Series]:

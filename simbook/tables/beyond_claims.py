@@ -10,6 +10,7 @@ from simbook import chapters
 from simbook.settings import Settings
 from simbook.tables import beyond, evaluation, judging, sim_adv, survival
 from simbook.tables.common import Found, leading, rate
+from simbook.tables.spread import half_of_share
 
 NEAR = 2.0  # points: free-SIM's goal, and what counts as equal under AutoAttack
 SURVIVES = 4.0  # points: what a stronger attack may take, section 6.2's bound on what SIM-Adv loses
@@ -152,7 +153,7 @@ def withstanding(claim: str, text: str, a: pd.Series, b: pd.Series, rows: pd.Dat
     """Return the judged part that one net withstands the strongest attack better than another: a net each, a slice."""
     attack, images = strongest(rows), chapters.SLICE.get(rows.dataset.iloc[0], 1000)
     left = [float(row[attack]) for row in (a, b)]
-    half = 1.96 * float(np.sqrt(sum(value * (100 - value) for value in left) / images))
+    half = float(np.hypot(*(half_of_share(value, images) for value in left)))
     return part(claim, f"{attack}, one seed, the first {images} images: {text}", left[0] - left[1], half)
 
 
@@ -237,8 +238,8 @@ def survives(nets: pd.DataFrame) -> judging.Part:
         return part("C7.8", f"{SURVIVES:g} + what the worst test takes from BIM-Adv - from SIM-Adv", np.nan)
     (of_sim, sims), (of_bim, bims) = (taken(row.iloc[0], survival.tests(nets)[1:]) for row in pair)
     names = [f"{test} takes from {row.title.item()}" for test, row in zip((of_bim, of_sim), pair[::-1], strict=True)]
-    half = 1.96 * float(
-        np.sqrt(sum(loss * (100 - loss) / row.images.item() for loss, row in zip((sims, bims), pair, strict=True)))
+    half = float(
+        np.hypot(*(half_of_share(loss, row.images.item()) for loss, row in zip((sims, bims), pair, strict=True)))
     )
     return part("C7.8", f"{SURVIVES:g} + what {names[0]} - what {names[1]}", SURVIVES + bims - sims, half)
 

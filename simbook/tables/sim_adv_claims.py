@@ -13,7 +13,7 @@ from simbook.tables.common import Found, rate
 from simbook.tables.embedding import SEPARABLE, Panels
 from simbook.tables.evaluation_claims import at_one_rate, gap, handicap, printed_of, where
 from simbook.tables.judging import Part
-from simbook.tables.spread import difference, of_mean
+from simbook.tables.spread import difference, half_of_share, of_mean
 
 NEAR = 4.0  # points: section 6.2's bound on what SIM-Adv loses to iterative training
 LEARNED = 60.0  # percent of clean points: one answer for all of them has 56 at the most
@@ -146,7 +146,7 @@ def of_features(panels: Panels) -> pd.DataFrame:
     found = embedding.numbers(panels)
     found = found.set_axis(found.index.str[1]).reindex(list("abcd"))
     fooled, record = found.fooled["b"], next((record for name, record in panels.items() if name[1] == "b"), None)
-    half = 0.0 if record is None else 1.96 * math.sqrt(fooled * (100 - fooled) / record["counts"][-1])
+    half = 0.0 if record is None else half_of_share(fooled, record["counts"][-1])
     shown = f"{fooled - 50:.2f} ± {half:.2f}" if record else math.nan
     apart = "Free-Adv, FGSM: apart from their targets: separable"
     tested = [

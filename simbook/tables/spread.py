@@ -122,6 +122,11 @@ def half_of(sd: float, count: int, *, of: int) -> float:
     return sd * student.ppf(0.975, count - 1) / of**0.5
 
 
+def half_of_share(percents: float, images: float) -> float:
+    """Return half of the 95 % interval of a share of so many images, in points."""
+    return norm.ppf(0.975) * np.sqrt(percents * (100 - percents) / images)
+
+
 def of_mean(values: pd.Series) -> float:
     """Return half of Student's 95 % interval of the mean of two or more values."""
     return half_of(values.std(), len(values), of=len(values))
@@ -137,5 +142,4 @@ def _half(rows: pd.DataFrame, other: pd.DataFrame) -> float:
         return of_mean(rows.true)
     if len(other) > 1:
         return half_of(other.true.std(), len(other), of=1)
-    row = rows.iloc[0]
-    return norm.ppf(0.975) * np.sqrt(row.true * (100 - row.true) / row.images)
+    return half_of_share(rows.true.iloc[0], rows.images.iloc[0])
