@@ -1,9 +1,9 @@
 r"""What the tables of all chapters share: names of runs, the run card, links to data."""
 
-import base64
 import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from simadv.specs import DATASETS, RunSpec
 from simadv.store import Run
 
 NOT_RUN = "not run"
+PLAIN = ",;:/()*+="  # needs no escape in a link, beyond letters and digits
 NAMES = {"mnist": "MNIST", "fmnist": "FMNIST", "cifar10": "CIFAR10", "digits": "digits"}
 Found = list[tuple[RunSpec, Run | None]]
 
@@ -151,6 +152,10 @@ def _labels(index: pd.Index) -> pd.DataFrame:
 
 
 def link(text: str, name: str, what: str) -> str:
-    """Return a link that saves a text as ``name.csv``; the text is inside the page."""
-    data = f"data:text/csv;base64,{base64.b64encode(text.encode()).decode()}"
+    """Return a link that saves a text as ``name.csv``; the text is inside the page.
+
+    It is escaped, not in base64: so git and gzip see the rows, and a new edition of a chapter keeps those that did not
+    change.
+    """
+    data = f"data:text/csv;charset=utf-8,{quote(text, safe=PLAIN)}"
     return f'<a download="{name}.csv" href="{data}" style="font-size: 0.85em; color: inherit">Download {what} (CSV)</a>'
