@@ -28,7 +28,7 @@ def cells(html):
 
 
 def test_a_figure_s_data_come_back_from_their_link():
-    frame = pd.DataFrame({"x": [0.125, np.nan, 1], "kind": ["a, b", "ε", "100 % of \"<1+1>\" & #2\nnext"]})
+    frame = pd.DataFrame({"x": [0.125, np.nan, 1], "kind": ["a, b", "ε", '100 % of "<1+1>" & #2\nnext']})
     name, text = saved(common.download(frame, "figure").data)
     assert name == "figure.csv"
     pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(text)), frame)
