@@ -348,7 +348,7 @@ def test_what_autoattack_leaves_of_several_seeds_is_told_seed_by_seed():
 
 def test_a_net_has_what_autoattack_leaves_of_each_seed_and_all_else_of_the_first():
     first = run_spec("mnist", "sim", n1=5, n2=10)
-    found = [fake(replace(first, seed=seed), []) for seed in range(3)]
+    found = [fake(replace(first, seed=seed), [70.0, 80.0]) for seed in range(3)]
     left = {0: 800, 2: 700}
 
     def evaluation(run, measure):
@@ -357,8 +357,16 @@ def test_a_net_has_what_autoattack_leaves_of_each_seed_and_all_else_of_the_first
         right = left[run.spec.seed]
         return {"images": 1000, "true": right, "left": dict.fromkeys(("fab-t", "square"), right)}
 
-    (row,) = survival.survivors(found, Settings(), store=SimpleNamespace(evaluation=evaluation)).itertuples()
+    store = SimpleNamespace(evaluation=evaluation)
+    (row,) = survival.survivors(found, Settings(), store=store).itertuples()
     assert (row.AutoAttack, row.seeds) == (80.0, [80.0, 70.0])
+    mean = beyond.bars(found, store=store).iloc[0]
+    assert (mean["AutoAttack"], mean["AutoAttack seeds"]) == (75.0, 2)
+    assert mean["AutoAttack sd"] == pytest.approx(50**0.5)
+    assert beyond.met(mean) == "75.0 ± 7.1 (2 seeds)"
+    only = beyond.bars(found[:2], store=store).iloc[0]
+    assert beyond.met(only) == "80.0"
+    assert beyond.met(beyond.bars(found[1:2], store=store).iloc[0]) == "not run"
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "cifar10"])
@@ -418,10 +426,18 @@ def test_findings_set_the_resets_the_steps_and_the_printed_equation_side_by_side
     assert beyond_told.worth_told(table) == [], "only one of the two met AutoAttack"
     both = table.assign(AutoAttack=table.AutoAttack.mask(table.title.eq("S"), 81.5))
     assert beyond_told.worth_told(both) == [
-        "Under AutoAttack, of one net each, the reset is worth +11.5 at n1 = 10 (points)."
+        "Under AutoAttack the reset is worth, in points, +11.5 ± 3.7 at n1 = 10 (one seed)."
     ]
-    several = both.assign(seeds=3)
+    several = both.assign(seeds=3, **{"AutoAttack seeds": 1})
     assert "3 seeds; 8 F, 70.0 % under AutoAttack in one of them)" in beyond_told.resets_told(several)[0]
+    most = several.assign(**{"AutoAttack seeds": [2, 3] + [0] * 4, "AutoAttack sd": 1.25})
+    assert "3 seeds; 8 F, 81.5 ± 1.2 % under AutoAttack in 2 of them)" in beyond_told.resets_told(most)[0]
+    assert "3 seeds; 8 F, 70.0 ± 1.2 % under AutoAttack)" in beyond_told.resets_told(most)[0]
+    # 12.71 and 4.30 deviations of a mean of two and of three
+    half = 1.25 * math.hypot(12.706 / math.sqrt(2), 4.303 / math.sqrt(3))
+    assert beyond_told.worth_told(most) == [
+        f"Under AutoAttack the reset is worth, in points, +11.5 ± {half:.1f} at n1 = 10 (2 and 3 seeds)."
+    ]
     (highest,) = beyond_told.highest_told(table)
     assert highest.startswith("Of 4 SIM-Adv, free-SIM among them, these end highest: Q at 90.0 %")
     assert "K at 85.0 %" in highest
@@ -571,6 +587,14 @@ def test_the_reset_is_judged_under_the_strongest_attack_too():
     _, text, shown, _, verdict = beyond_claims.withstanding("C7.2", "cycle - never", a, b, rows)
     assert text == "AutoAttack, one seed, the first 1000 images: cycle - never > 0"
     assert (shown, verdict) == (f"37.40 ± {half:.2f}", "holds")
+    several = pd.Series({"AutoAttack": 50.2, "AutoAttack sd": 2.0, "AutoAttack seeds": 3.0, "seeds": 3.0})
+    alone = b.to_dict() | {"AutoAttack sd": np.nan, "AutoAttack seeds": 1.0, "seeds": 3.0}
+    _, text, shown, _, verdict = beyond_claims.withstanding("C7.2", "cycle - never", several, pd.Series(alone), rows)
+    half = 2 * 4.3027 * math.hypot(1, 1 / math.sqrt(3))  # the one is taken to vary as the three do
+    assert text == "AutoAttack, 3 and 1 seeds, the first 1000 images: cycle - never > 0"
+    assert (shown, verdict) == (f"33.40 ± {half:.2f}", "holds")
+    _, text, *_ = beyond_claims.withstanding("C7.2", "cycle - never", several, several, rows)
+    assert text.startswith("AutoAttack, 3 seeds, ")
     _, text, *_ = beyond_claims.withstanding("C7.2", "cycle - never", a, b, pd.DataFrame({"dataset": ["digits"]}))
     assert text == "CW(20,50), one seed, the first 60 images: cycle - never > 0"
 

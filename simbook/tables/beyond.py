@@ -35,6 +35,8 @@ BAR_COLUMNS += [
     *SOME,
     *SPREAD,
     *survival.JUDGES,
+    "AutoAttack sd",
+    "AutoAttack seeds",
 ]
 POLICIES = ("cycle", "staggered", "random", "never")
 SETTING = ["title", "method", "n1", "reset", "projection", "n2", "lr"]
@@ -110,7 +112,7 @@ def bars(found: Found, *, store: Store | None = None) -> pd.DataFrame:
     95 % interval: Student's for the mean of several seeds, else 1.96 ``sd``. ``lowest`` is the worst epoch after the
     first n2 of any seed, ``fall`` the largest fall after it from any earlier epoch, a mean of the seeds. The passes to
     a bar are means too, none where a seed never got there. :data:`simbook.tables.survival.JUDGES` (%) are of the first
-    seed.
+    seed, but for AutoAttack, which is a mean of the seeds that it was run on.
     """
     return pd.DataFrame([bar(group, store) for group in by_setting(found)]).reindex(columns=BAR_COLUMNS)
 
@@ -133,7 +135,9 @@ def bar(group: Found, store: Store | None) -> dict:
         lowest = [line.robust[line.epoch > first].min() for line in lines]
         falls = pd.Series([(line.robust.cummax() - line.robust)[line.epoch > first].max() for line in lines])
         row |= {"lowest": min(lowest), "fall": falls.mean(), "fall sd": falls.std()}
-    return row | survival.judged(spec, run, store)
+    left = pd.Series(survival.left_of(group, store), dtype=float)
+    several = {"AutoAttack": left.mean(), "AutoAttack sd": left.std(), "AutoAttack seeds": len(left)}
+    return row | survival.judged(spec, run, store) | (several if len(left) else {})
 
 
 def half_of_row(row: pd.Series, what: str) -> float:
@@ -146,7 +150,7 @@ def unsure(a: pd.Series, b: pd.Series, what: str) -> float:
 
     Student's over their seeds. A setting of one seed is taken to vary as the other does; 0 where both have one.
     """
-    sides = [(row[f"{what} sd"], row.seeds) for row in (a, b)]
+    sides = [(row[f"{what} sd"], row.get(f"{what} seeds", row.seeds)) for row in (a, b)]
     most = max(sides, key=lambda side: side[1])
     if not most[1] > 1:
         return 0.0
@@ -186,7 +190,15 @@ def bars_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
     judges = survival.tests(part)[:-2]
     for name in (judges[0], judges[-1]):  # the attack of training, and the strongest; section "survive" has all
         shown[survival.head(name)] = [NOT_RUN if pd.isna(value) else f"{value:.1f}" for value in part[name]]
+    if judges[-1] == "AutoAttack":
+        shown[judges[-1]] = [met(row) for _, row in part.iterrows()]
     return shown.set_index("run")
+
+
+def met(row: pd.Series) -> str:
+    """Return what AutoAttack leaves of a row of :func:`bars` as text, with its spread where it met several seeds."""
+    sd, seeds = row["AutoAttack sd"], row["AutoAttack seeds"]
+    return _seen(row["AutoAttack"], False, sd, seeds)
 
 
 def _seen(value: float, made: bool, sd: float = np.nan, seeds: float = 1) -> str:

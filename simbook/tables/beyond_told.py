@@ -96,11 +96,18 @@ def within(row) -> str:
     return f"± {row.sd:.1f} over {row.seeds:.0f} seeds" if row.seeds > 1 else f"± {row.sd:.1f} in one seed"
 
 
-def ends(row) -> str:
+def ends(row: pd.Series) -> str:
     """Return how a setting ends, its passes and what AutoAttack leaves of it, to stand after its name."""
-    of = " in one of them" if row.seeds > 1 else ""
-    left = f", {row.AutoAttack:.1f} % under AutoAttack{of}" if pd.notna(row.AutoAttack) else ""
+    left = f", {under(row)}" if pd.notna(row.AutoAttack) else ""
     return f"{row.end:.1f} % ({within(row)}; {row.F:g} F{left})"
+
+
+def under(row: pd.Series) -> str:
+    """Return what AutoAttack leaves of a setting: the mean of the seeds that it was run on, if not of all, of which."""
+    met = row["AutoAttack seeds"]
+    spread = f" ± {row['AutoAttack sd']:.1f}" if met > 1 else ""
+    some = f" in {'one' if met == 1 else f'{met:.0f}'} of them" if met < row.seeds else ""
+    return f"{row.AutoAttack:.1f}{spread} % under AutoAttack{some}"
 
 
 def labels_told(labels: pd.DataFrame, dataset: str) -> list[str]:
@@ -124,7 +131,7 @@ def resets_told(rows: pd.DataFrame) -> list[str]:
     each = [
         f"{names[row.reset]} at {ends(row)}, {row.lowest:.1f} % in its worst epoch"
         for reset in beyond.POLICIES
-        for row in one(rows, "sim", reset, n1=n1).itertuples()
+        for _, row in one(rows, "sim", reset, n1=n1).iterrows()
     ]
     return [f"SIM-Adv with n1 = {n1:g} ends {'; '.join(each)}."] if each else []
 
@@ -133,10 +140,11 @@ def worth_told(rows: pd.DataFrame) -> list[str]:
     """Return what the reset is worth under AutoAttack at each n1 that has nets with it and without, in points."""
     gains = []
     for n1 in one(rows, "sim", "never").n1:
-        pair = [one(rows, "sim", reset, n1=n1).AutoAttack.head(1) for reset in ("cycle", "never")]
-        if all(left.notna().any() for left in pair):
-            gains.append(f"{pair[0].item() - pair[1].item():+.1f} at n1 = {n1:g}")
-    return [f"Under AutoAttack, of one net each, the reset is worth {', '.join(gains)} (points)."] if gains else []
+        pair = [beyond_claims.best(one(rows, "sim", reset, n1=n1)) for reset in ("cycle", "never")]
+        gain, half, seeds = beyond_claims.withstood(*pair, rows)
+        gains += [f"{gain:+.1f} ± {half:.1f} at n1 = {n1:g} ({seeds})"] if pd.notna(gain) else []
+    of = beyond_claims.strongest(rows)
+    return [f"Under {of} the reset is worth, in points, {', '.join(gains)}."] if gains else []
 
 
 def cycles_told(rows: pd.DataFrame) -> list[str]:
@@ -145,7 +153,7 @@ def cycles_told(rows: pd.DataFrame) -> list[str]:
     for n1, cycles in one(rows, "sim", "cycle").groupby("n1", sort=False):
         each = pd.concat([cycles, one(rows, "sim", "never", n1=n1)])
         if len(each) > 1 and n1 != own:
-            ended = [f"{row.title} at {ends(row)}, {row.lowest:.1f} % in its worst epoch" for row in each.itertuples()]
+            ended = [f"{row.title} at {ends(row)}, {row.lowest:.1f} % in its worst epoch" for _, row in each.iterrows()]
             told.append(f"With n1 = {n1:g} the ends are: {'; '.join(ended)}.")
     return told
 
@@ -153,7 +161,7 @@ def cycles_told(rows: pd.DataFrame) -> list[str]:
 def highest_told(rows: pd.DataFrame) -> list[str]:
     """Return the SIM-Adv that end highest."""
     sims = rows[rows.method.isin(["sim", "sim-k", "free-sim"]) & rows.projection.ne("literal")]
-    each = [f"{row.title} at {ends(row)}" for row in sims.sort_values("end", ascending=False).head(3).itertuples()]
+    each = [f"{row.title} at {ends(row)}" for _, row in sims.sort_values("end", ascending=False).head(3).iterrows()]
     return [f"Of {len(sims)} SIM-Adv, free-SIM among them, these end highest: {'; '.join(each)}."] if each else []
 
 
@@ -178,7 +186,7 @@ def free_told(rows: pd.DataFrame) -> list[str]:
     }
     told = []
     for how, some in best_of.items():
-        for row in some.sort_values("end", ascending=False).head(1).itertuples():
+        for _, row in some.sort_values("end", ascending=False).head(1).iterrows():
             swing = f"its last {beyond.LATE} epochs are {row.swing:.0f} points apart"
             told.append(f"{how} {row.title} is best: it ends at {ends(row)}; {swing}.")
     return told
@@ -190,14 +198,14 @@ def steps_told(rows: pd.DataFrame) -> list[str]:
     if several.empty:
         return []
     single = one(rows, "sim", several.reset.iloc[0], n1=several.n1.iloc[0])
-    each = [f"{row.title} ends at {ends(row)}" for row in pd.concat([single, several]).itertuples()]
+    each = [f"{row.title} ends at {ends(row)}" for _, row in pd.concat([single, several]).iterrows()]
     return [f"{'; '.join(each)}."]
 
 
 def neighbours_told(rows: pd.DataFrame) -> list[str]:
     """Return how the neighbours end."""
     others = rows[rows.method.isin(beyond_claims.NEIGHBOURS)].sort_values("end", ascending=False)
-    each = [f"{row.title} ends at {ends(row)}" for row in others.itertuples()]
+    each = [f"{row.title} ends at {ends(row)}" for _, row in others.iterrows()]
     return [f"{'; '.join(each)}."] if each else []
 
 
@@ -229,7 +237,7 @@ def literal_told(rows: pd.DataFrame) -> list[str]:
     """Return how SIM-Adv by Eq. 15 as printed ends, beside the same projected onto the ball."""
     printed = rows[rows.projection.eq("literal")]
     pair = pd.concat([one(rows, "sim", "cycle").head(1), printed]) if len(printed) else printed
-    return ["; ".join(f"{row.title} ends at {ends(row)}" for row in pair.itertuples()) + "."] if len(pair) else []
+    return ["; ".join(f"{row.title} ends at {ends(row)}" for _, row in pair.iterrows()) + "."] if len(pair) else []
 
 
 def collapsed_told(rows: pd.DataFrame) -> list[str]:

@@ -72,10 +72,10 @@ def survey(dataset: str, store: Store | None = None) -> str:
     lines = [(f"{NAMES[dataset]}, {SURVEYED[0]}", *SURVEYED[1:]), ["---"] * len(SURVEYED)]
     bars = beyond.bars(found, store=store)
     shown = bars[(bars.reset_index().index < FIRST) | bars.index.isin(beyond_told.cheap(bars).index)]
-    for row in shown.itertuples():
+    for _, row in shown.iterrows():
         spread = f" ± {row.sd:.1f}{seeds_of(row)}" if row.sd == row.sd else ""
         cells = [f"{row.end:.1f}{spread}" if row.end == row.end else NOT_RUN]
-        cells += [f"{value:.1f}" if value == value else NOT_RUN for value in (row.clean, row.AutoAttack)]
+        cells += [f"{row.clean:.1f}" if row.clean == row.clean else NOT_RUN, beyond.met(row)]
         lines.append([row.title, f"{row.F:g}", cells[1], cells[0], cells[2]])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return "\n\n".join([table, *(textwrap.fill(told, 120) for told in beyond_told.cheap_told(bars))])

@@ -50,7 +50,7 @@ def survivors(found: Found, settings: Settings, *, store: Store | None = None) -
         images = chapters.SLICE.get(spec.dataset, 1000)
         row = {"dataset": spec.dataset, "title": names[spec], "method": spec.method, "images": images}
         row |= judged(spec, run, store)
-        row["seeds"] = [100 * of["left"]["square"] / of["images"] for one in several if (of := four(*one, store))]
+        row["seeds"] = left_of(several, store)
         row |= dict.fromkeys(FROM.values(), np.nan)
         sources = chapters.sources(settings, spec.dataset)
         row["own"] = next((FROM[method] for method, source in sources.items() if source == spec), None)
@@ -78,6 +78,12 @@ def four(spec: RunSpec, run: Run | None, store: Store) -> dict:
     """Return what is stored of a run under AutoAttack, attack by attack; empty where it was not run."""
     records = [store.evaluation(run, measure) for measure in chapters.standard(spec.dataset) if run is not None]
     return next((record for record in records if record is not None), {})
+
+
+def left_of(several: Found, store: Store | None) -> list[float]:
+    """Return what AutoAttack leaves (%) of each of some runs that it was run on."""
+    met = [of for one in several if (of := four(*one, store or default()))]
+    return [100 * of["left"][FOUR[-1]] / of["images"] for of in met]
 
 
 def survivors_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
