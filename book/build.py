@@ -2,8 +2,8 @@
 
 ``python book/build.py --profile digits`` works on a copy of the book in ``_build/digits``; the site already there
 is replaced only by one that was built without an error or a warning. ``python book/build.py --refresh`` executes
-the chapters with their own parameters and writes them back over the sources, ready to commit, with README's picture
-and its table.
+the chapters with their own parameters and writes them back over the sources, ready to commit, with README's picture,
+its tables, and the list on the first page.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from nbformat import NotebookNode
 from PIL import Image
 from sphinx_external_toc.parsing import parse_toc_yaml
 
-from simbook.tables.headline import renewed
+from simbook.tables.headline import renewed, written
 
 ROOT = Path(__file__).resolve().parents[1]
 # one cell of parameters is enough to show: papermill's copy goes where it changes nothing, else the defaults fold
@@ -138,8 +138,9 @@ def main() -> None:
     (picture,) = (output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(base64.b64decode(picture))
-    readme = ROOT / "README.md"
-    readme.write_text(renewed(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    between = written()
+    for page in (ROOT / "README.md", ROOT / "book" / "intro.md"):
+        page.write_text(renewed(page.read_text(encoding="utf-8"), between), encoding="utf-8")
     return None
 
 

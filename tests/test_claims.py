@@ -12,7 +12,7 @@ from simadv.specs import run_spec
 from simadv.store import HOME
 from simbook import verdicts
 from simbook.settings import EvaluationSettings
-from simbook.tables import claims, first_claims, headline, judging
+from simbook.tables import claims, first_claims, headline, in_short, judging
 
 BOOK = HOME / "book"
 PLANE = {"C5.4", "C5.5", "C5.6", "C5.7"}
@@ -22,6 +22,11 @@ MEASURED = {"C6.6", "C6.7", "C6.8"}  # by make bench, on no run of the store
 @pytest.fixture(scope="module")
 def table():
     return verdicts.book(EvaluationSettings())
+
+
+@pytest.fixture(scope="module")
+def written():
+    return headline.written()
 
 
 def test_every_claim_says_by_which_runs_it_is_judged_or_needs_none():
@@ -118,15 +123,36 @@ def test_what_was_not_tested_stands_beside_the_paper_s_number(table):
 
 def test_readme_says_how_many_claims_hold(table):
     counts = claims.counts(table[~claims.ours(table)])
-    lines = headline.balance().splitlines()
+    lines = headline.balance(table).splitlines()
     assert lines[0] == "| verdict | MNIST | FMNIST | CIFAR10 | on the plane |"
     assert lines[2] == f"| holds | {' | '.join(map(str, counts.loc['holds']))} |"
     assert len(lines) == 2 + len(counts)
 
 
-def test_readme_s_table_is_fresh():
-    text = (HOME / "README.md").read_text(encoding="utf-8")
-    assert headline.renewed(text) == text, "make refresh writes it"
+@pytest.mark.parametrize("page", ["README.md", "book/intro.md"])
+def test_what_pages_say_is_fresh(page, written):
+    text = (HOME / page).read_text(encoding="utf-8")
+    assert headline.renewed(text, written) == text, "make refresh writes it"
+
+
+def test_the_list_of_the_first_page_has_the_numbers_of_the_store(shelf):
+    sim = run_spec("mnist", "sim", lr=1e-3)
+    for seed, bim in enumerate((90.0, 89.0, 91.0)):
+        shelf.put(replace(sim, seed=seed), bim=bim, autoattack=81.5 if seed == 0 else None)
+    shelf.put(run_spec("mnist", "vanilla", lr=1e-4), clean=98.0, bim=0.5)
+    judged = verdicts.book(EvaluationSettings(), store=shelf.store)
+    lines = in_short.in_short(judged, shelf.store).replace("\n  ", " ").splitlines()
+    assert lines[3].startswith(
+        "- **Does it defend?** BIM(10,40) leaves SIM(10,20)-Adv 90.0 ± 1.0 and not run % (the paper: 89.93 and 61.07), "
+        "BIM(10,30)-Adv not run and not run %"
+    )
+    assert "leaves the first 81.5 and not run %" in lines[3]
+    assert lines[3].endswith("ahead of Free-Adv”: not tested on both.*")
+    assert "8 gradient passes an image, one of BIM(10,30)-Adv 66: 8.25 times" in lines[4]
+    assert "the reset is worth not run and not run points" in lines[6]
+    assert "the fewest passes is none and none an image" in lines[7]
+    assert "Vanilla at rate 1e-4 has 0.5 and not run %" in lines[9]
+    assert len(lines) == 11
 
 
 def test_readme_s_table_has_each_method_at_each_rate(shelf):
@@ -146,9 +172,12 @@ def test_readme_s_table_has_each_method_at_each_rate(shelf):
     assert "FGSM-Adv | 1e-4" in lines
 
 
-def test_a_readme_without_its_marks_is_an_error():
+def test_a_page_without_its_marks_is_an_error():
+    start, _ = headline.MARKS["headline"]
     with pytest.raises(ValueError, match="needs the lines"):
-        headline.renewed(f"text {headline.START} text")
+        headline.renewed("text", {})
+    with pytest.raises(ValueError, match="needs the line '<!-- end of headline -->' after"):
+        headline.renewed(f"text {start} text", {"headline": "new"})
 
 
 def test_the_page_reads_what_is_stored_and_trains_nothing(shelf, monkeypatch):

@@ -1,6 +1,8 @@
-r"""README's tables: verdicts, MNIST's rows of Table 3 beside the paper's, and what chapter 7 trained beside SIM-Adv."""
+r"""What make refresh writes into README and the first page: the list, the verdicts, and the tables of MNIST's nets."""
 
 import textwrap
+
+import pandas as pd
 
 from simadv.store import PUBLISHED, Store
 from simbook import chapters, verdicts
@@ -9,9 +11,13 @@ from simbook.tables import beyond, beyond_told, claims, survival
 from simbook.tables.common import NAMES, NOT_RUN, leading, rate, title
 from simbook.tables.evaluation import accuracies
 from simbook.tables.evaluation_claims import of_table3
+from simbook.tables.in_short import in_short
 from simbook.tables.spread import GLUE, over_seeds, worth
 
-START, END = "<!-- headline: written by make refresh -->", "<!-- end of headline -->"
+# What make refresh writes stands between two lines, by its name.
+MARKS = {
+    name: (f"<!-- {name}: written by make refresh -->", f"<!-- end of {name} -->") for name in ("in short", "headline")
+}
 SHOWN = ("Original", "BIM(10,40)")
 FIRST = 12  # of chapter 7's nets, in the order of their worth; those that are named below the table follow
 SURVEYED = ("rate 1e-3", "F an image", "clean", "BIM(10,40), last five epochs", "AutoAttack")
@@ -33,9 +39,8 @@ ones at random points of the ball. F counts gradient passes, all epochs together
 HEADS = ("method", "rate", "clean: paper", "clean: ours", "BIM(10,40): paper", "BIM(10,40): ours", "AutoAttack: ours")
 
 
-def balance(store: Store | None = None) -> str:
-    """Return how many of the paper's claims have each verdict, by data set, in Markdown."""
-    table = verdicts.book(EvaluationSettings(), store=store or Store(PUBLISHED))
+def balance(table: pd.DataFrame) -> str:
+    """Return how many of the paper's claims have each verdict, by data set, in Markdown, from the book's verdicts."""
     counts = claims.counts(table[~claims.ours(table)])
     lines = [("verdict", *counts.columns), ["---"] * (1 + counts.shape[1])]
     lines += [(name, *map(str, row)) for name, row in zip(counts.index, counts.to_numpy(), strict=True)]
@@ -81,16 +86,35 @@ def survey(dataset: str, store: Store | None = None) -> str:
     return "\n\n".join([table, *(textwrap.fill(told, 120) for told in beyond_told.cheap_told(bars))])
 
 
-def renewed(text: str, store: Store | None = None) -> str:
-    """Return README's text with the tables between its two marks made anew.
+def written(store: Store | None = None) -> dict[str, str]:
+    """Return what stands between each of :data:`MARKS`, from the store."""
+    store = store or Store(PUBLISHED)
+    table = verdicts.book(EvaluationSettings(), store=store)
+    return {"in short": in_short(table, store), "headline": tables(table, store)}
+
+
+def renewed(text: str, between: dict[str, str]) -> str:
+    """Return README's or the first page's text with what stands between its marks made anew.
+
+    Args:
+        between: as :func:`written` returns it.
 
     Raises:
-        ValueError: a mark is missing.
+        ValueError: a mark is missing, or all are.
     """
-    before, _, rest = text.partition(START)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"README.md needs the lines {START!r} and {END!r}")
+    marks = {name: marks for name, marks in MARKS.items() if marks[0] in text}
+    if not marks:
+        raise ValueError(f"needs the lines of at least one of {MARKS}")
+    for name, (start, end) in marks.items():
+        before, _, rest = text.partition(start)
+        _, there, after = rest.partition(end)
+        if not there:
+            raise ValueError(f"needs the line {end!r} after {start!r}")
+        text = f"{before}{start}\n\n{between[name]}\n\n{end}{after}"
+    return text
+
+
+def tables(table: pd.DataFrame, store: Store) -> str:
+    """Return README's tables in Markdown, with what they are."""
     surveys = "\n\n".join(survey(dataset, store) for dataset in ("mnist", "fmnist"))
-    tables = "\n\n".join([balance(store), BEFORE, headline(store), BETWEEN, surveys])
-    return f"{before}{START}\n\n{tables}\n\n{END}{after}"
+    return "\n\n".join([balance(table), BEFORE, headline(store), BETWEEN, surveys])

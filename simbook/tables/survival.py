@@ -83,7 +83,7 @@ def four(spec: RunSpec, run: Run | None, store: Store) -> dict:
 def left_of(several: Found, store: Store | None) -> list[float]:
     """Return what AutoAttack leaves (%) of each of some runs that it was run on."""
     met = [of for one in several if (of := four(*one, store or default()))]
-    return [100 * of["left"][FOUR[-1]] / of["images"] for of in met]
+    return [100 * of["true"] / of["images"] for of in met]
 
 
 def survivors_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:

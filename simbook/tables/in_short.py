@@ -1,0 +1,119 @@
+r"""The book in a few sentences, for its first page and for README: what holds of the paper, with the numbers."""
+
+import textwrap
+
+import pandas as pd
+
+from simadv import paper
+from simadv.runs import passes_per_image
+from simadv.specs import run_spec
+from simadv.store import Store
+from simbook import chapters, verdicts
+from simbook.settings import EvaluationSettings
+from simbook.tables import beyond, beyond_told, judging, sim_adv
+from simbook.tables.beyond_claims import NEAR, best, one, without_attacks, withstood
+from simbook.tables.common import NAMES, NOT_RUN
+from simbook.tables.evaluation import accuracies, paper_value
+from simbook.tables.spread import over_seeds
+
+_FILL = textwrap.TextWrapper(120, subsequent_indent="  ", break_on_hyphens=False)
+TRAINED = ("mnist", "fmnist")  # as the paper trains them
+ATTACK = "BIM(10,40)"
+TEXT = """\
+Of the published runs. Where there are two numbers the first is of MNIST, the second of Fashion-MNIST. Nets are at rate
+1e-3, ± is the deviation over three seeds, and a net *ends* where its last five epochs are on average.
+
+- **Does it defend?** {attack} leaves SIM(10,20)-Adv {sim} % (the paper: {paper}), BIM(10,30)-Adv {bim} % and
+FGSM-Adv {fgsm} %. AutoAttack, which is younger than the paper, leaves the first {sim_auto} %, the second
+{bim_auto} %. {C6_2}
+- **At what cost?** An epoch of SIM-Adv takes {sim_f:g} gradient passes an image, one of BIM(10,30)-Adv {bim_f:g}:
+{ratio:.2f} times as many. The paper's seconds have a ratio of {seconds}. {C6_5}
+- **When may training stop?** Every {n2} epochs the examples start afresh, and until they have grown again the net is
+open to attack: it is at {last} % after its last epoch, at {lowest} % in its worst since the first cycle, and in {lost}
+epochs at less than half of the last (one seed).
+- **Is the reset needed?** With it SIM-Adv ends at {cycle} %, without at {never} %; under AutoAttack the reset is worth
+{worth} points. {C7_2}
+- **Is anything cheaper?** Of the nets within {near:g} points of BIM(10,30)-Adv under AutoAttack, or above, the one of
+the fewest passes is {cheap} an image in all. SIM(10,20)-Adv took {passes}. {C7_7}
+- **Can the attack's pass be saved?** With nothing but the gradients that training computes anyway, the best SIM-Adv
+ends at {free} %. {C7_5}
+- **Whose label is attacked?** Vanilla at rate 1e-4 has {vanilla} % under {attack} where the attack pushes away from the
+true label, and {predicted} % where it pushes away from the net's own answer. The paper prints {printed}. {C7_1}
+- **What is missing?** CIFAR10 at the paper's scale, which takes a GPU: the abstract's accuracies are not tested."""
+
+
+def in_short(table: pd.DataFrame, store: Store) -> str:
+    """Return the page in Markdown: a question a line, its numbers, and the verdicts on the claim that it is about.
+
+    Args:
+        table: :func:`simbook.verdicts.book` of the store.
+    """
+    found = verdicts.read(EvaluationSettings(), store=store)
+    frame = over_seeds(accuracies(found["06_evaluation"], store=store))
+    bars = beyond.bars(found["07_beyond"], store=store)
+    seen = sim_adv.sawtooth(sim_adv.watched(found["05_sim_adv"]))
+    each = [
+        defence(frame, name) | ends(bars[bars.dataset.eq(name)]) | stops(seen, name) | labels(frame, name)
+        for name in TRAINED
+    ]
+    told = {key: " and ".join(facts[key] for facts in each) for key in each[0]}
+    told |= {claim.replace(".", "_"): judged(table, claim) for claim in table.claim.unique()}
+    sim, bim = (sum(passes_per_image(run_spec("mnist", method))) for method in ("sim", "bim"))
+    fixed = {"attack": ATTACK, "near": NEAR, "n2": run_spec("mnist", "sim").n2, "sim_f": sim, "bim_f": bim}
+    head, *lines = TEXT.format(**told, **fixed, ratio=bim / sim).split("\n- ")
+    return "\n".join([head, *(_FILL.fill(f"- {line}") for line in lines)])
+
+
+def judged(table: pd.DataFrame, claim: str) -> str:
+    """Return the verdicts on a claim, the paper's or ours, to stand after the numbers that it is about."""
+    parts = table[table.claim.eq(claim) & table.dataset.isin(TRAINED)]
+    of = parts.groupby("dataset", sort=False).verdict.agg(judging.together)
+    said = ", ".join(f"{verdict} on {NAMES[dataset]}" for dataset, verdict in of.items())
+    if of.nunique() == 1:
+        said = f"{of.iloc[0]} on {'either' if of.iloc[0] == judging.FAILS else 'both'}"
+    return f"*{claim}, “{judging.CLAIMS[claim][0].rstrip('.')}”: {said}.*"
+
+
+def percents(value: float, sd: float = float("nan"), seeds: float = 1) -> str:
+    """Return a number with its deviation over seeds, or that it is missing."""
+    return NOT_RUN if pd.isna(value) else f"{value:.1f}" + (f" ± {sd:.1f}" if seeds > 1 else "")
+
+
+def defence(frame: pd.DataFrame, dataset: str) -> dict[str, str]:
+    """Return what BIM leaves of nets at the higher rate, and the paper's numbers."""
+    lr = chapters.RATES[dataset][-1]
+    rows = frame[frame.dataset.eq(dataset) & frame.lr.eq(lr) & frame.attack.eq(ATTACK)].drop_duplicates("method")
+    left = {row.method: percents(row.true, row.sd, row.seeds) for row in rows.itertuples()}
+    seconds = paper.TABLE5["bim"][dataset] / paper.TABLE5["sim"][dataset]
+    printed = paper_value(run_spec(dataset, "sim", lr=lr), ATTACK)
+    return left | {"paper": f"{printed:.2f}", "seconds": f"{seconds:.2f}"}
+
+
+def ends(bars: pd.DataFrame) -> dict[str, str]:
+    """Return how SIM-Adv ends with its reset, without it and without an attack pass, and what else is as good."""
+    cycle, never = (best(one(bars, "sim", reset, n1=10)) for reset in ("cycle", "never"))
+    three = {"cycle": cycle, "never": never, "free": best(without_attacks(bars))}
+    told = {name: percents(row.end, row.sd, row.seeds) for name, row in three.items()}
+    for name, row in (("sim", cycle), ("bim", bars[bars.method.eq("bim")].iloc[0])):
+        told[f"{name}_auto"] = percents(row.AutoAttack, row["AutoAttack sd"], row["AutoAttack seeds"])
+    gain, half, _ = withstood(cycle, never, bars)
+    told["worth"] = NOT_RUN if pd.isna(gain) else f"{gain:+.1f} ± {half:.1f}"
+    cheap = [f"{row.title} ({percents(row.AutoAttack)} %) at {row.F:g}" for row in beyond_told.cheap(bars).itertuples()]
+    return told | {"cheap": [*cheap, "none"][0], "passes": f"{cycle.F:g}"}
+
+
+def stops(seen: pd.DataFrame, dataset: str) -> dict[str, str]:
+    """Return what the monitor saw of SIM-Adv, seed 0 at the higher rate, since its first cycle."""
+    own = seen[seen.dataset.eq(dataset) & seen.lr.eq(chapters.RATES[dataset][-1]) & seen.reset.eq("cycle")]
+    told = dict.fromkeys(("last", "lowest", "lost"), NOT_RUN)
+    for row in own.head(1).to_dict("records"):
+        told |= {name: percents(row[name]) for name in ("last", "lowest")}
+        told["lost"] = f"{row['lost']:.0f} of {row['later']:.0f}"
+    return told
+
+
+def labels(frame: pd.DataFrame, dataset: str) -> dict[str, str]:
+    """Return what BIM leaves of Vanilla at the lower rate, by true and by predicted labels, and the paper's number."""
+    rows = frame[frame.dataset.eq(dataset) & frame.method.eq("vanilla") & frame.attack.eq(ATTACK)]
+    row = rows[rows.lr.eq(chapters.RATES[dataset][0])].iloc[0]
+    return {"vanilla": percents(row.true), "predicted": percents(row.predicted), "printed": f"{row.paper:.2f}"}
