@@ -5,20 +5,28 @@ import pandas as pd
 from simadv import paper
 from simadv.runs import passes_per_image
 from simadv.store import Store, default
-from simbook.chapters import evaluations
+from simbook.chapters import ATTACKS, evaluations, standard
 from simbook.tables import embedding
 from simbook.tables.common import NAMES, NOT_RUN, Found, rate, share_of, title
 from simbook.tables.embedding import Panels
+from simbook.tables.survival import percent
 
 BIM, MADRY = "BIM(30,30)", "Madry(30,30)"
+LEAK = "FGSM - Original"  # above 0 where a net reads the label off the step
 LATE = 10  # epochs at the end of a run over which its training is summed up
 # Fig. 1's panels a to e, by method and attack
 FIG1 = (("vanilla", BIM), ("atda", BIM), ("atda", "FGSM"), ("bim", BIM), ("sim", BIM))
 
 
+def by_eq_1(found: Found) -> Found:
+    """Return the runs whose examples lead away from true labels: all but ATDA as published, which stands apart."""
+    return [(spec, run) for spec, run in found if spec.labels != "predicted"]
+
+
 def fig1(found: Found, dataset: str, *, store: Store | None = None) -> Panels:
     """Return the panels of Fig. 1 by title, in its order; ATDA at the highest of its rates, as in Table 3."""
-    runs = {spec.method: (spec, run) for spec, run in sorted(found, key=lambda f: f[0].lr) if spec.dataset == dataset}
+    known = sorted(by_eq_1(found), key=lambda f: f[0].lr)
+    runs = {spec.method: (spec, run) for spec, run in known if spec.dataset == dataset}
     panels: Panels = {}
     if "vanilla" not in runs:  # a data set of Table 1 that the figure does not show
         return panels
@@ -36,7 +44,7 @@ def accuracies(found: Found, *, store: Store | None = None) -> pd.DataFrame:
     ``low, high`` is the Wilson interval (95 %) of ``true``: the spread of the test set alone.
     """
     store, rows = store or default(), []
-    for spec, run in found:
+    for spec, run in by_eq_1(found):
         if spec.method not in ("atda", "bim-atda"):
             continue
         for measure in evaluations(spec.dataset, "FGSM", BIM, MADRY):
@@ -73,7 +81,7 @@ def table1(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
 def training(found: Found) -> pd.DataFrame:
     """Return what was seen of ATDA's training after each epoch: ``label, dataset, lr, epoch, loss, clean, robust``."""
     frames = [pd.DataFrame(columns=["label", "dataset", "lr", "epoch", "loss", "clean", "robust"])]
-    for spec, run in found:
+    for spec, run in by_eq_1(found):
         if spec.method == "atda" and run is not None:
             history = pd.DataFrame(run.history)
             about = {"label": f"{NAMES[spec.dataset]}, rate {rate(spec.lr)}", "dataset": spec.dataset, "lr": spec.lr}
@@ -174,7 +182,7 @@ def longer_steps(found: Found, dataset: str, *, store: Store | None = None) -> p
     """
     store, lines = store or default(), []
     attacks = (BIM, "BIM(10,40)", MADRY, "Madry(10,40)")
-    for spec, run in sorted(found, key=lambda f: -f[0].lr):
+    for spec, run in sorted(by_eq_1(found), key=lambda f: -f[0].lr):
         if (spec.method, spec.dataset) != ("atda", dataset):
             continue
         printed = dict(paper.TABLE1.get(dataset, {}).get(spec.lr, {}))
@@ -188,6 +196,39 @@ def longer_steps(found: Found, dataset: str, *, store: Store | None = None) -> p
                 cells = {attack: f"{row[attack]:.2f}" if attack in row else nothing for attack in attacks}
                 lines.append({"rate": rate(spec.lr), "source": source} | cells)
     return pd.DataFrame(lines).set_index(["rate", "source"])
+
+
+def labels(found: Found, dataset: str, *, store: Store | None = None) -> pd.DataFrame:
+    """Return ATDA's accuracy (%, true labels) trained by Eq. 1 and as published, at the higher rate: a row each.
+
+    Columns: the attacks, AutoAttack (on a slice) where it is asked for, ``FGSM - Original``, which is above 0 only
+    where a net reads the label off the step; NaN where not run.
+    """
+    store = store or default()
+    of = [(spec, run) for spec, run in found if (spec.method, spec.dataset) == ("atda", dataset)]
+    rate = max(spec.lr for spec, _ in of)
+    attacks = dict.fromkeys((*ATTACKS[dataset][1:], BIM, MADRY))
+    measures = [*evaluations(dataset, *attacks), *standard(dataset)]
+    rows = {}
+    for spec, run in of:
+        if spec.lr == rate:
+            name = "the net's own answer, as published" if spec.labels == "predicted" else "the true label, Eq. 1"
+            rows[name] = {m.attack.replace("none", "Original"): percent(run, m, store) for m in measures}
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("FGSM leads away from")
+    return table.assign(**{LEAK: table["FGSM"] - table["Original"]})
+
+
+def findings_of_labels(table: pd.DataFrame) -> str:
+    """Return what :func:`labels` says in sentences of Markdown."""
+    if table.isna().any(axis=None):
+        return "Not all of these nets were run yet."
+    eq1, published = (table.iloc[i] for i in range(2))
+    said = [f"{name} {published[name] - eq1[name]:+.1f}" for name in table if name not in ("Original", "FGSM", LEAK)]
+    leak = " and ".join(f"{row[LEAK]:+.2f}" for row in (eq1, published))
+    return (
+        f"FGSM less clean is {leak} points, by Eq. 1 and as published. Trained as published ATDA keeps, in points more "
+        f"(or less): {', '.join(said)}."
+    )
 
 
 def findings_of_lambda(frame: pd.DataFrame, dataset: str) -> str:

@@ -13,7 +13,7 @@ from simadv.specs import RunSpec, run_spec
 from simadv.store import HOME
 from simbook.chapters import RATES
 from simbook.settings import EvaluationSettings
-from simbook.tables import beyond, sim_adv
+from simbook.tables import atda, beyond, sim_adv
 from simbook.tables.common import NAMES, NOT_RUN, Found, link, named
 from simbook.tables.evaluation import rate_of_table3
 from simbook.tables.evaluation_claims import of_table3
@@ -72,6 +72,7 @@ def runs(table: pd.DataFrame, found: dict[str, Found], settings: EvaluationSetti
     chapter = dict(zip(table.claim, table.chapter, strict=True))
     of = found | {"06_evaluation": of_table3(found["06_evaluation"], settings)}
     of["05_sim_adv"] = of["05_sim_adv"] + sim_adv.neighbours(settings, of["05_sim_adv"])
+    of["03_atda"] = atda.by_eq_1(of["03_atda"])
     of["C7.1"] = beyond.table_rows(settings)
     of["claims"] = of["06_evaluation"]
     datasets = table.groupby("claim").dataset.agg(set)

@@ -43,6 +43,7 @@ def title(spec: RunSpec) -> str:
     if spec.method == "free-sim":
         more += [f"momentum {spec.momentum:g}"] if spec.momentum else []
         more += [f"fresh every {spec.fresh:g}"] if spec.fresh else []
+    more += ["predicted labels"] if spec.labels == "predicted" else []
     more += [] if spec.model == DATASETS[spec.dataset]["model"] else [spec.model]
     more += [f"{spec.images:,} images", f"{spec.epochs} epochs"] if spec.images is not None else []
     return ", ".join([" ".join([names[spec.method], *kind]), *more])
