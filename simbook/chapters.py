@@ -151,7 +151,10 @@ def both_rates(settings: Settings, dataset: str, method: str, **choice) -> list[
 
 def background(settings: Settings) -> Asked:
     """Return chapter 2's: an undefended net under the four attacks, and SIM-Adv's under the longest of them."""
-    asked: Asked = {spec_of(settings, dataset, "vanilla"): [Gallery(), Climb()] for dataset in settings.datasets}
+    asked: Asked = {
+        spec_of(settings, dataset, "vanilla"): [Gallery(), Climb(), *evaluations(dataset)]
+        for dataset in settings.datasets
+    }
     return asked | {spec_of(settings, dataset, "sim"): [Climb()] for dataset in settings.datasets}
 
 
@@ -161,7 +164,7 @@ def atda(settings: Settings) -> Asked:
     iterated = evaluations("mnist", "FGSM", "BIM(30,30)", "Madry(30,30)")
     grey = [dataset for dataset in settings.datasets if dataset in GREY]
     for dataset in grey:
-        for spec in table1_runs(settings, dataset):
+        for spec in [*table1_runs(settings, dataset), single_step(settings, dataset)]:
             asked[spec] = list(iterated)
     for dataset in [dataset for dataset in grey if dataset != "fmnist"]:
         # every net at Table 3's rate, so ATDA at its authors' 1e-3
@@ -186,6 +189,11 @@ def table1_runs(settings: Settings, dataset: str) -> list[RunSpec]:
     """Return ATDA at both rates of Table 1; on the digits, where all else has one, at a tenth of that as well."""
     runs = both_rates(settings, dataset, "atda")
     return [spec_of(settings, dataset, "atda", lr=5e-4), *runs] if dataset == "digits" else runs
+
+
+def single_step(settings: Settings, dataset: str) -> RunSpec:
+    """Return FGSM-Adv at the lower rate of Table 1, which ATDA is compared with there."""
+    return spec_of(settings, dataset, "fgsm", lr=min(spec.lr for spec in table1_runs(settings, dataset)))
 
 
 def fig1_runs(settings: Settings, dataset: str) -> list[RunSpec]:

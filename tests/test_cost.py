@@ -172,6 +172,7 @@ def test_the_papers_times_taken_apart():
     assert pairs == {(60, 80)}
     assert 200 in cost.whole_epochs("cifar10")
     assert cost.an_epoch(SETTINGS)["sim, s an epoch"].tolist() == ["4.887", "4.890", "133.462"]
+    assert cost.an_epoch(SETTINGS)["free, s an epoch: not whole"].tolist() == ["3.91250", "3.85625", "129.61750"]
 
 
 def judged(found, **settings):

@@ -234,7 +234,10 @@ def test_tables_show_a_missing_panel_as_not_run():
     panels = {"(a) one": RECORD, "(b) two": None}
     found = tables.numbers(panels)
     named = {name: RECORD[name] for name in ("separable", "mixed", "at_home", "targets_at_home")}
-    assert found.loc["(a) one"].drop("mixed_seen").to_dict() == named | {"missed": 0, "fooled": 10}
+    halves = ["mixed_half", "home_half", "separable_half"]
+    assert found.loc["(a) one"].drop(["mixed_seen", *halves]).to_dict() == named | {"missed": 0, "fooled": 10}
+    assert found.loc["(a) one", "home_half"] == pytest.approx(1.96 * np.sqrt(50 * 50 / 10), abs=0.01)
+    assert found.loc["(a) one", "separable_half"] == pytest.approx(1.96 * np.sqrt(80 * 20 / 20), abs=0.01)
     assert found.loc["(b) two"].isna().all()
     shown = tables.shown(panels)
     assert shown.loc["(a) one", "examples mistaken"] == "10.0"

@@ -402,15 +402,19 @@ def test_training_table(part):
     shelf = trained_shelf(n1=(92.5, 0.3), n5=(95, 90))
     table = iterated.training(part, Settings(), store=shelf)
     mnist = table[table.dataset == "mnist"].set_index("n")
+    beside, mnist = mnist[mnist.index.isna()], mnist[mnist.index.notna()]
+    assert beside.net.tolist() == ["BIM(10,30)-Adv"], "in no verdict, at the same passes as n = 30"
+    assert beside.passes.tolist() == [66]
     assert mnist.fgsm.tolist()[:2] == [92.5, 95]
     assert mnist.iterated.isna().tolist() == [False, False, True]
     assert mnist.vanilla.tolist() == [0.88, 1, 1]
     assert mnist.bim.isna().all()
     assert mnist.passes.tolist() == [8, 16, 66]
     shown = iterated.training_shown(table)
-    assert shown.loc[("MNIST", 1), "under an iterated attack (%)"] == "0.30 (BIM(10,40))"
-    assert shown.loc[("MNIST", 30), "under an iterated attack (%)"] == "not run"
-    assert (shown["rho, BIM-Adv"] == "not run").all()
+    assert shown.loc[("MNIST", "1"), "under an iterated attack (%)"] == "0.30 (BIM(10,40))"
+    assert shown.loc[("MNIST", "30"), "under an iterated attack (%)"] == "not run"
+    assert (shown.drop(index="-", level=1)["rho, BIM-Adv"] == "not run").all()
+    assert shown.loc[("MNIST", "-"), "rho, Vanilla"] == "-"
     said = findings.training(table)
     assert "FGSM-Adv is trained with n = 1, where rho on Vanilla is 0.880" in said
     assert "92.50 % correctly under FGSM and 0.30 % under BIM(10,40)" in said

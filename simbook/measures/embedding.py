@@ -108,14 +108,19 @@ def separability(targets: np.ndarray, examples: np.ndarray, *, seed: int) -> flo
 
 
 def mixed(targets: np.ndarray, examples: np.ndarray) -> float:
-    """Return the mean share (%) of targets among an example's nearest targets and examples; 50 is a perfect blend.
+    """Return the mean share (%) of targets among an example's nearest targets and examples; 50 is a perfect blend."""
+    return round(100 * float(mixed_each(targets, examples).mean()), 2)
+
+
+def mixed_each(targets: np.ndarray, examples: np.ndarray) -> np.ndarray:
+    """Return the share of targets among the nearest targets and examples of each example, ``(N,)``, in [0, 1].
 
     Neither the example itself nor the image that it was made of is counted.
     """
     count = len(targets)
     own = np.stack([np.arange(count), count + np.arange(count)], 1)
     neighbours = nearest(np.concatenate([targets, examples]), examples, own)
-    return round(100 * float((neighbours < count).mean()), 2)
+    return (neighbours < count).mean(1)
 
 
 def at_home(references: np.ndarray, targets: np.ndarray, examples: np.ndarray) -> float:

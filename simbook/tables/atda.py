@@ -1,5 +1,6 @@
 r"""The tables of chapter 3: ATDA's features, Table 1, Fig. 2, and what the paper says of them, judged."""
 
+import numpy as np
 import pandas as pd
 
 from simadv import paper
@@ -13,6 +14,7 @@ from simbook.tables.survival import percent
 
 BIM, MADRY = "BIM(30,30)", "Madry(30,30)"
 LEAK = "FGSM - Original"  # above 0 where a net reads the label off the step
+BLENDS = {"separable": "separable", "mixed": "mixed", "mixed in the figure": "mixed_seen", "at home": "at_home"}
 LATE = 10  # epochs at the end of a run over which its training is summed up
 # Fig. 1's panels a to e, by method and attack
 FIG1 = (("vanilla", BIM), ("atda", BIM), ("atda", "FGSM"), ("bim", BIM), ("sim", BIM))
@@ -45,7 +47,7 @@ def accuracies(found: Found, *, store: Store | None = None) -> pd.DataFrame:
     """
     store, rows = store or default(), []
     for spec, run in by_eq_1(found):
-        if spec.method not in ("atda", "bim-atda"):
+        if spec.method not in ("atda", "bim-atda", "fgsm"):
             continue
         for measure in evaluations(spec.dataset, "FGSM", BIM, MADRY):
             row = {"dataset": spec.dataset, "method": spec.method, "title": title(spec), "lr": spec.lr}
@@ -93,7 +95,7 @@ def training_facts(found: Found, dataset: str, *, late: int = LATE) -> pd.DataFr
     """Return the last ``late`` epochs of ATDA's training by rate, NaN where not run.
 
     Columns: ``loss``, the mean; ``robust, lowest, highest``: the monitor's last, lowest and highest accuracy;
-    ``swing``: its standard deviation.
+    ``swing``: its standard deviation; ``drift``: how far the loss fell or rose within these epochs, by a line.
     """
     seen, rows = training(found), {}
     for lr in sorted({spec.lr for spec, _ in found if (spec.method, spec.dataset) == ("atda", dataset)}, reverse=True):
@@ -102,8 +104,14 @@ def training_facts(found: Found, dataset: str, *, late: int = LATE) -> pd.DataFr
         if len(last):
             rows[lr] = {"loss": last.loss.mean(), "robust": last.robust.iloc[-1]}
             rows[lr] |= {"lowest": last.robust.min(), "highest": last.robust.max(), "swing": last.robust.std()}
-    columns = ["loss", "robust", "lowest", "highest", "swing"]
+            rows[lr]["drift"] = slope(last.loss) * len(last)
+    columns = ["loss", "robust", "lowest", "highest", "swing", "drift"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
+
+
+def slope(values: pd.Series) -> float:
+    """Return how much values rise from one to the next, by a line through them; 0 for a single one."""
+    return float(np.polyfit(range(len(values)), values, 1)[0]) if len(values) > 1 else 0.0
 
 
 def swept(frame: pd.DataFrame) -> pd.DataFrame:
@@ -138,6 +146,12 @@ def findings_of_features(panels: Panels) -> str:
         ("Examples that a linear classifier tells from their targets by features (50 % is a guess)", "separable"),
     ):
         said.append(f"{text}: " + "; ".join(f"{name}: {value:.1f} %" for name, value in run[column].items()) + ".")
+    by_name = {name.split(" under ")[0]: row for name, row in run.iterrows() if name.endswith(BIM)}
+    sim = next((name for name in by_name if name.startswith("SIM")), None)
+    if sim and "ATDA" in by_name:
+        pairs = {what: [by_name[name][column] for name in (sim, "ATDA")] for what, column in BLENDS.items()}
+        told = "; ".join(f"{what} {ours:.1f} % and {theirs:.1f} %" for what, (ours, theirs) in pairs.items())
+        said.append(f"{sim} and ATDA under {BIM} by each measure of blending: {told}. They need not agree.")
     orders = [list(run[column].sort_values(ascending=column != "fooled").index) for column in ("mixed", "fooled")]
     same = "also the order" if orders[0] == orders[1] else "not the order"
     ranked = f"From least to best mixed in the features: {'; '.join(orders[0])}"
@@ -216,6 +230,11 @@ def labels(found: Found, dataset: str, *, store: Store | None = None) -> pd.Data
             rows[name] = {m.attack.replace("none", "Original"): percent(run, m, store) for m in measures}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("FGSM leads away from")
     return table.assign(**{LEAK: table["FGSM"] - table["Original"]})
+
+
+def labels_shown(table: pd.DataFrame) -> pd.DataFrame:
+    """Return :func:`labels` as text to read."""
+    return table.map(lambda value: NOT_RUN if pd.isna(value) else f"{value:.2f}")
 
 
 def findings_of_labels(table: pd.DataFrame) -> str:

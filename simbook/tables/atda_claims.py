@@ -7,11 +7,11 @@ from simadv.store import Store
 from simbook.settings import Settings
 from simbook.tables import atda as tables
 from simbook.tables import embedding, judging
-from simbook.tables.atda import BIM, MADRY, training_facts
+from simbook.tables.atda import BIM, LATE, MADRY, training_facts
 from simbook.tables.common import Found, rate
 from simbook.tables.embedding import SEPARABLE, Panels
 from simbook.tables.evaluation_claims import FAR
-from simbook.tables.spread import difference
+from simbook.tables.spread import Margin, difference
 
 HURT_FROM = 0.15  # "especially when lambda >= 0.15", section 3.4
 
@@ -20,27 +20,42 @@ def of_features(panels: Panels) -> pd.DataFrame:
     """Return section 3.2's claims, C3.1 to C3.4, judged by the panels' numbers; the paper has pictures alone."""
     found = embedding.numbers(panels)
     found = found.set_axis([name[1] for name in found.index]).reindex(list("abcde"))
-    separable, home, seen = found.separable, found.at_home, found.mixed_seen
+    home, seen, line = (
+        found[[name, half]].set_axis(["value", "half"], axis=1)
+        for name, half in (("at_home", "home_half"), ("mixed_seen", "mixed_half"), ("separable", "separable_half"))
+    )
+
+    def apart(of: pd.DataFrame, letter: str) -> Margin:
+        """Return how far a net's number is above ATDA's, or above Vanilla's where it is ATDA's own."""
+        a, b = of.loc[letter], of.loc["a" if letter == "b" else "b"]
+        return Margin(a.value - b.value, float(np.hypot(a.half, b.half)))
+
+    def above(of: pd.DataFrame, letter: str, bar: float) -> Margin:
+        return Margin(of.value[letter] - bar, of.half[letter])
+
     rows = [
-        ("C3.1", "Vanilla: BIM examples sit among other classes: 50 - at home", 50 - home["a"]),
-        ("C3.2", "ATDA: fewer of them do: at home - Vanilla's", home["b"] - home["a"]),
-        ("C3.2", f"ATDA: yet separable from their targets: separable - {SEPARABLE:g}", separable["b"] - SEPARABLE),
+        ("C3.1", "Vanilla: BIM examples sit among other classes: 50 - at home", -above(home, "a", 50)),
+        ("C3.2", "ATDA: fewer of them do: at home - Vanilla's", apart(home, "b")),
+        ("C3.2", f"ATDA: yet separable from their targets: separable - {SEPARABLE:g}", above(line, "b", SEPARABLE)),
     ]
-    # the paper sees in the picture that they blend
-    far = [
-        (f"{net}: {text}: its own - ATDA's", of[letter] - of["b"])
+    rows += [
+        ("C3.3", f"{net}: {text}: its own - ATDA's", apart(of, letter))
         for net, letter in (("BIM-Adv", "d"), ("SIM-Adv", "e"))
-        for text, of in (("mixed in the figure", seen), ("at home", home))
+        for text, of in (
+            ("mixed in the figure", seen),
+            ("at home", home),
+        )  # the paper sees in the picture that they blend
     ]
-    better = [("C3.3", f"{text} > 0", margin, None, better_by_far(margin)) for text, margin in far]
-    blended = ("C3.4", f"ATDA: FGSM examples blended: {SEPARABLE:g} - separable", SEPARABLE - separable["c"])
-    return pd.concat([judging.above_0(rows), judging.parts(better), judging.above_0([blended])], ignore_index=True)
+    rows.append(("C3.4", f"ATDA: FGSM examples blended: {SEPARABLE:g} - separable", -above(line, "c", SEPARABLE)))
+    return judging.parts(
+        [(claim, f"{text} > 0", margin.text, None, better(margin, far=claim == "C3.3")) for claim, text, margin in rows]
+    )
 
 
-def better_by_far(margin: float) -> str:
-    """Judge *far better*: it holds from :data:`FAR` points on, and in direction above 0."""
-    said = judging.by_sign(margin)
-    return judging.DIRECTION if said == judging.HOLDS and margin < FAR else said
+def better(margin: Margin, *, far: bool) -> str:
+    """Judge a margin by its sign and its interval; *far better* holds from :data:`FAR` points on, else in direction."""
+    said = judging.by_sign(margin.value, margin.half)
+    return judging.DIRECTION if far and said == judging.HOLDS and margin.value < FAR else said
 
 
 def of_rates(frame: pd.DataFrame, found: Found, dataset: str) -> pd.DataFrame:
@@ -70,8 +85,23 @@ def of_rates(frame: pd.DataFrame, found: Found, dataset: str) -> pd.DataFrame:
         printed = share * of[first].paper.item() - of[second].paper.item() + how.get("plus", 0.0)
         said = judging.near(ours.value, printed, within=5.0, spread=ours.half)
         judged.append((claim, f"{text} > 0", ours.text, printed, said))
-    falls = ("C3.7", f"training loss, last epochs: rate {names[0]} - rate {names[1]}", loss[high] - loss[low])
-    return pd.concat([judging.parts(judged), judging.above_0([falls])], ignore_index=True)
+    text = f"training loss, last {LATE} epochs: rate {names[0]} - rate {names[1]} > 0"
+    # the paper speaks of where training converges to: what the gap moves by within these epochs is not settled yet
+    gap = Margin(loss[high] - loss[low], abs(facts.drift[high] - facts.drift[low]))
+    judged.append(("C3.7", text, gap.text, None, judging.by_sign(gap.value, gap.half)))
+    return judging.parts(judged)
+
+
+def as_single_step(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return C3.10: at the lower rate ATDA is within :data:`FAR` points of FGSM-Adv, above it or below."""
+    rows, judged = frame[frame.dataset.eq(dataset) & frame.lr.eq(frame[frame.dataset.eq(dataset)].lr.min())], []
+    of = {key: part.assign(seed=0) for key, part in rows.groupby(["method", "attack"])}
+    for attack in (BIM, MADRY):
+        gap = difference(of["atda", attack], of["fgsm", attack])
+        margin = Margin(FAR - abs(gap.value), gap.half)
+        text = f"{attack} at rate {rate(rows.lr.iloc[0])}: {FAR:g} - the distance of ATDA and FGSM-Adv > 0"
+        judged.append(("C3.10", text, margin.text, None, judging.by_sign(margin.value, margin.half)))
+    return judging.parts(judged)
 
 
 def of_lambda(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -93,7 +123,8 @@ def verdicts(found: Found, settings: Settings, *, store: Store | None = None) ->
     frame = tables.accuracies(found, store=store)
     pictured = embedding.pictured(settings)
     judged = {
-        dataset: [of_rates(frame, found, dataset), of_lambda(frame, dataset)] for dataset in frame.dataset.unique()
+        dataset: [of_rates(frame, found, dataset), of_lambda(frame, dataset), as_single_step(frame, dataset)]
+        for dataset in frame.dataset.unique()
     }
     if pictured in judged:
         judged[pictured].append(of_features(tables.fig1(found, pictured, store=store)))

@@ -32,6 +32,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "C3.3": ("atda", "bim", "sim"),
     **dict.fromkeys(("C3.4", "C3.5", "C3.6", "C3.7"), ("atda",)),
     **dict.fromkeys(("C3.8", "C3.9"), ("bim-atda",)),
+    "C3.10": ("atda", "fgsm"),
     **dict.fromkeys(("C4.1", "C4.2", "C4.3", "C4.5", "C4.7"), ("vanilla", "bim")),
     **dict.fromkeys(("C4.4", "C4.8", "C4.9", "C4.10", "C4.11"), ("bim",)),
     "C5.1": ("sim", "free", "bim", "madry"),

@@ -92,14 +92,16 @@ def seconds_an_epoch(runs: Iterable[Run | None]) -> str:
 
 
 def run_card(found: Found) -> pd.Series:
-    """Return where the numbers of a chapter come from: how many runs there are, their devices, versions, dates."""
-    runs = [run for _, run in found if run is not None]
+    """Return where the numbers of a chapter come from: how many runs are stored, and of these all else."""
+    asked, found = len(found), [(spec, run) for spec, run in found if run is not None]
+    runs = [run for _, run in found]
 
     def of_all(name: str) -> str:
         return ", ".join(sorted({str(run.provenance[name]) for run in runs})) or "-"
 
-    card = {"runs stored": f"{len(runs)} of {len(found)}", "seeds": ", ".join(sorted({str(s.seed) for s, _ in found}))}
+    card = {"runs stored": f"{len(runs)} of {asked}"}
     for name, attribute in (
+        ("seeds", "seed"),
         ("net", "model"),
         ("epochs", "epochs"),
         ("optimiser", "optimizer"),
@@ -110,8 +112,13 @@ def run_card(found: Found) -> pd.Series:
     card["precision of training"] = ", ".join(sorted({s.precision for s, _ in found})) or "-"
     card |= {"training, hours in all": f"{sum(run.cost['seconds'] for run in runs) / 3600:.2f}"}
     card |= {name: of_all(name) for name in ("device", "threads", "torch", "date")}
-    card["commit"] = ", ".join(sorted({run.provenance["commit"][:10] for run in runs})) or "-"
+    card["commit"] = ", ".join(sorted({short(run.provenance["commit"]) for run in runs})) or "-"
     return pd.Series(card, name="run card").to_frame()
+
+
+def short(commit: str) -> str:
+    """Return the beginning of a commit, with a ``+`` where the files were not quite its own."""
+    return commit[:10] + "+" * ("+" in commit)
 
 
 def download(frame: pd.DataFrame, name: str) -> HTML:

@@ -10,7 +10,7 @@ from simadv import paper
 from simadv.runs import passes_per_image
 from simadv.specs import DATASETS, TRAINING_IMAGES, run_spec
 from simbook.settings import Settings
-from simbook.tables.common import NAMES, NOT_RUN, title
+from simbook.tables.common import NAMES, NOT_RUN, short, title
 
 RESULTS = Path(__file__).resolve().parents[2] / "bench" / "results"
 METHODS = ("vanilla", "fgsm", "rfgsm", "free", "atda", "sim", "bim", "madry")
@@ -39,7 +39,7 @@ def card(found: Parts) -> pd.DataFrame:
     names = ("attacks", "training", "growth", "floors", "gpu")
     rows = {name: part["about"] for name in names for part in found.get(name, [])}
     table = pd.DataFrame(rows).T.reindex(names, columns=["device", "threads", "alone", "torch", "date", "commit"])
-    table["commit"] = table.commit.str[:10]
+    table["commit"] = table.commit.map(short, na_action="ignore")
     table["alone"] = table.alone.map({True: "yes", False: "no: beside other work"})
     return table.fillna(NOT_RUN).rename_axis("part")
 
@@ -179,6 +179,7 @@ def an_epoch(settings: Settings) -> pd.DataFrame:
             f"{method}, s an epoch": f"{paper.TABLE5[method][dataset] / DATASETS[dataset]['epochs']:.3f}"
             for method in ("atda", "sim", "bim")
         }
+        row["free, s an epoch: not whole"] = f"{paper.TABLE5['free'][dataset] / DATASETS[dataset]['epochs']:.5f}"
         rows[NAMES[dataset]] = row
     return pd.DataFrame(rows).T.rename_axis("data set")
 

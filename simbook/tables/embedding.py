@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 
 from simadv.store import Run, Store, default
-from simbook.measures.embedding import Embedding, mixed
+from simbook.measures.embedding import Embedding, mixed_each
 from simbook.settings import Settings
 from simbook.tables.common import NOT_RUN
+from simbook.tables.spread import half_of_share
 
 #: A record of :class:`simbook.measures.embedding.Embedding`, or None where it is not stored, by the panel's title.
 Panels = dict[str, dict | None]
@@ -29,7 +30,8 @@ def numbers(panels: Panels) -> pd.DataFrame:
     """Return one row a panel, in percent, NaN where not run.
 
     Columns: ``missed, fooled, separable, mixed, at_home, targets_at_home`` of the record, and ``mixed_seen``: what
-    ``mixed`` is among the points of t-SNE, the picture's own answer.
+    ``mixed`` is among the points of t-SNE, the picture's own answer; half of the 95 % interval of three of them, over
+    the examples: ``mixed_half`` (of ``mixed_seen``), ``home_half``, ``separable_half``.
     """
     rows = {}
     for name, found in panels.items():
@@ -39,8 +41,12 @@ def numbers(panels: Panels) -> pd.DataFrame:
             points = np.stack([found["x"], found["y"]], 1)[references:]
             rows[name] = {"missed": 100 * found["missed"] / targets, "fooled": 100 * found["fooled"] / examples}
             rows[name] |= {key: found[key] for key in ("separable", "mixed", "at_home", "targets_at_home")}
-            rows[name]["mixed_seen"] = mixed(points[:targets], points[targets:])
+            each = 100 * mixed_each(points[:targets], points[targets:])
+            rows[name] |= {"mixed_seen": round(each.mean(), 2), "mixed_half": 1.96 * each.std() / examples**0.5}
+            rows[name]["home_half"] = half_of_share(found["at_home"], examples)
+            rows[name]["separable_half"] = half_of_share(found["separable"], targets + examples)
     columns = ["missed", "fooled", "separable", "mixed", "mixed_seen", "at_home", "targets_at_home"]
+    columns += ["mixed_half", "home_half", "separable_half"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
 
 

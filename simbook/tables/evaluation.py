@@ -86,14 +86,14 @@ def settings_compared() -> pd.DataFrame:
             "LeNet-5 (61,706 weights); ResNet-20",
             "sizes not stated; Table 5 fits these best",
         ),
-        ("epochs", "not stated", "60, 80, 200", "Table 5's totals are whole multiples of these"),
+        ("epochs", "not stated", "60, 80, 200", "three of four totals of Table 5 are whole multiples"),
         (
             "optimiser",
             "learning rate e^-3 or e^-4, read as 1e-3 or 1e-4",
             "Adam, both rates; CIFAR10: SGD 0.1",
             "optimiser not stated",
         ),
-        ("batch", "not stated", "128; ATDA 32", "ATDA as its authors run it"),
+        ("batch", "not stated", "128; ATDA 32", "ATDA as its authors have it"),
         ("precision", "not stated", "bf16 to train, float32 to measure", "half the time; accuracies are of float32"),
         ("loss", "original and adversarial examples", "mean of both halves", "as CleverHans' own training does"),
         (

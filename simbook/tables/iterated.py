@@ -89,10 +89,12 @@ def training(lines: Lines, settings: Settings, *, store: Store | None = None) ->
     for dataset in settings.datasets:
         rho = {spec.method: curves[0].rho for spec, curves in lines.items() if spec.dataset == dataset and curves}
         _, fgsm, iterated, *_ = chapters.evaluations(dataset)
-        for n in chapters.TRAINED_WITH:
-            spec = chapters.trained_with(n, settings, dataset)
+        nets = {n: chapters.trained_with(n, settings, dataset) for n in chapters.TRAINED_WITH}
+        # beside them, in no verdict: as many steps, and three times the way
+        nets |= {np.nan: chapters.spec_of(settings, dataset, "bim")}
+        for n, spec in nets.items():
             row = {"dataset": dataset, "n": n, "net": title(spec), "attack": iterated.attack}
-            row |= {method: values[n] for method, values in rho.items()}
+            row |= {method: values[n] for method, values in rho.items() if n in chapters.TRAINED_WITH}
             run = store.find(spec)
             for name, measure in (("fgsm", fgsm), ("iterated", iterated)):
                 stored = store.evaluation(run, measure) if run else None
@@ -108,8 +110,10 @@ def training_shown(table: pd.DataFrame) -> pd.DataFrame:
     def text(values: pd.Series, digits: int) -> list[str]:
         return [NOT_RUN if pd.isna(value) else f"{value:.{digits}f}" for value in values]
 
-    shown = pd.DataFrame({"n1 = n2": table.n, "rho, Vanilla": text(table.vanilla, 3)})
+    alike = ["-" if pd.isna(n) else f"{n:.0f}" for n in table.n]
+    shown = pd.DataFrame({"n1 = n2": alike, "rho, Vanilla": text(table.vanilla, 3)})
     shown["rho, BIM-Adv"] = text(table.bim, 3)
+    shown.loc[table.n.isna().to_numpy(), ["rho, Vanilla", "rho, BIM-Adv"]] = "-"
     shown["a net trained with this n"] = table.net
     shown["its accuracy under FGSM (%)"] = text(table.fgsm, 2)
     shown["under an iterated attack (%)"] = [
