@@ -234,8 +234,13 @@ def test_the_figure_shows_both_nets_and_every_attacker():
     timed, speeds = cost.training_of(EVERYTHING), cost.speeds_of(EVERYTHING)
     figure = plots.costs(timed, speeds, title="t")
     left, right = figure.axes
-    assert [line.get_label() for line in left.lines] == ["LeNet-5", "ResNet-20", "as the passes predict"]
-    np.testing.assert_allclose(left.lines[0].get_ydata(), [4 / 3, 4, 3, 21, 0.95 / 0.3])
+    assert [line.get_label() for line in left.lines] == ["LeNet-5", "ResNet-20", "by the passes"]
+    np.testing.assert_allclose(left.lines[0].get_xdata(), [4 / 3, 4, 3, 21, 0.95 / 0.3])
+    names = [label.get_text() for label in left.get_yticklabels()]
+    assert {"ATDA, batches of 32", "ATDA, batches of 128", "SIM(10,20)-Adv"} <= set(names)
+    assert [names[int(y)] for y in left.lines[0].get_ydata()].count("SIM(10,20)-Adv") == 1
+    sim = names.index("SIM(10,20)-Adv")
+    assert left.lines[-1].get_xdata()[sim] == pytest.approx(2.667, abs=0.001), "the mark of what its passes predict"
     assert [bar.get_width() for bar in right.patches] == [1500, 1200, 450, 300, 700]
     assert len(cost.figure_rows(timed, speeds)) == 16
     for part in ({}, {"attacks": [attacks()]}, {"training": [training()]}):

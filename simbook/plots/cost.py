@@ -7,8 +7,6 @@ from matplotlib.figure import Figure
 
 from simbook.plots.style import COLOURS, WIDTH, nothing_yet
 
-NAMED = {"free": "Free-Adv", "sim": "SIM-Adv", "bim": "BIM-Adv", "atda": "ATDA, batches of 32"}
-
 
 def costs(epochs: pd.DataFrame, speeds: pd.DataFrame, *, title: str) -> Figure:
     """Draw what epochs cost over Vanilla's beside what passes predict, and images a second of each attacker.
@@ -20,19 +18,20 @@ def costs(epochs: pd.DataFrame, speeds: pd.DataFrame, *, title: str) -> Figure:
     if epochs.empty and speeds.empty:
         return nothing_yet(title)
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4), layout="constrained")
-    for i, (net, rows) in enumerate(epochs.groupby(level="net", sort=False) if len(epochs) else []):
-        others = rows[rows.method != "vanilla"]
-        left.plot(others.predicted, others.over, "os"[i % 2], ms=6, color=COLOURS[i], label=net, mfc="none", mew=1.4)
-        for name, x, rises in others.groupby("method").agg({"predicted": "first", "over": "max"}).itertuples():
-            if i == 0 and name in NAMED:
-                below = -9 if name == "sim" else 4  # the other net's ATDA is above it
-                left.annotate(NAMED[name], (x, rises), xytext=(7, below), textcoords="offset points", size="small")
     if len(epochs):
-        top = 1.3 * max(epochs.over.max(), epochs.predicted.max())
-        left.plot([0.8, top], [0.8, top], ls=":", lw=1, color="grey", label="as the passes predict")
-        left.set(xscale="log", yscale="log", xlim=(0.8, top), ylim=(0.6, top))
-        left.legend(loc="upper left")
-    left.set(xlabel="passes over Vanilla's", ylabel="seconds over Vanilla's", title="an epoch of training")
+        timed = _named(epochs)
+        names = list(dict.fromkeys(timed.sort_values("predicted", kind="stable").name))
+        for i, (net, rows) in enumerate(timed.groupby(level="net", sort=False)):
+            where = [names.index(name) for name in rows.name]
+            left.plot(rows.over, where, "os"[i % 2], ms=6, color=COLOURS[i], label=net, mfc="none", mew=1.4)
+        predicted = timed.groupby("name").predicted.first()[names]
+        left.plot(predicted, range(len(names)), "|", ms=16, mew=1.4, color="grey", label="by the passes")
+        left.set(xscale="log", yticks=range(len(names)), yticklabels=names, xticks=(1, 2, 5, 10, 20))
+        left.xaxis.set_major_formatter("{x:g}")
+        left.minorticks_off()
+        left.invert_yaxis()
+        left.legend(loc="lower left")
+    left.set(xlabel="seconds over Vanilla's", title="an epoch of training")
     mine = speeds.attacker.str.startswith("ours") if len(speeds) else []
     right.barh(speeds.attacker, speeds.speed, color=[COLOURS[0] if own else COLOURS[7] for own in mine])
     right.invert_yaxis()
@@ -40,3 +39,11 @@ def costs(epochs: pd.DataFrame, speeds: pd.DataFrame, *, title: str) -> Figure:
     figure.suptitle(title)
     sns.despine(figure)
     return figure
+
+
+def _named(epochs: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of all but Vanilla with a ``name``, which says the batch where a method was timed at several."""
+    rows = epochs[epochs.method != "vanilla"]
+    names, several = rows.index.get_level_values("trained with"), rows.groupby("method").batch.transform("nunique") > 1
+    odd = [f", batches of {batch}" * many for batch, many in zip(rows.batch, several, strict=True)]
+    return rows.assign(name=[name + more for name, more in zip(names, odd, strict=True)])
