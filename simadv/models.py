@@ -197,8 +197,7 @@ def build(name: str, *, image_shape: tuple[int, int, int], classes: int, seed: i
     """
     make, shape = MODELS[one_of("model", name, MODELS)]
     if tuple(image_shape) != shape:
-        got, need = (" x ".join(map(str, s)) for s in (image_shape, shape))
-        raise InputError(f"model {name!r} takes images of {need} (C x H x W), not {got}")
+        raise InputError(f"model {name!r} takes images (C, H, W) of {shape}, not {tuple(image_shape)}")
     whole("classes", classes, least=2)
     whole("seed", seed, least=0)
     with torch.random.fork_rng(devices=[]):

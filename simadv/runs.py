@@ -16,7 +16,7 @@ from simadv import data, evaluation
 from simadv.adversaries import SIM, Attacker, NoAdversary
 from simadv.attacks import Attack
 from simadv.checks import InputError
-from simadv.learners import Adversarial, FreeReplay
+from simadv.learners import NATIVE, Adversarial, FreeReplay
 from simadv.losses import AdversarialHalf, CrossEntropy, DomainAdaptation
 from simadv.neighbours import MEP, Consistency, FreeSIM
 from simadv.specs import CLASSES, IMAGE_SHAPES, METHODS, TRAINING_IMAGES, EvalSpec, RunSpec
@@ -60,9 +60,8 @@ def provenance(device: torch.device, *, alone: bool) -> dict:
         done = subprocess.run(["git", "-C", HOME, *words], capture_output=True, text=True, check=False)
         return done.stdout.strip() if done.returncode == 0 else "unknown"
 
-    changed = git("status", "--porcelain", "--", "simadv")
     return {
-        "commit": git("rev-parse", "HEAD") + ("+changes" if changed not in ("", "unknown") else ""),
+        "commit": git("rev-parse", "HEAD") + "+changes" * (git("status", "-s", "--", "simadv") not in ("", "unknown")),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
@@ -73,12 +72,12 @@ def provenance(device: torch.device, *, alone: bool) -> dict:
 
 
 def cpu_name() -> str:
-    """Return the processor's name and how many cores this process sees."""
+    """Return the processor's name, how many cores this process sees, and whether it computes bf16 by other means."""
     name = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo") as file:
             name = next((line.split(": ", 1)[1].strip() for line in file if line.startswith("model name")), name)
-    return f"{name}, {os.cpu_count()} cores"
+    return f"{name}, {os.cpu_count()} cores{'' if NATIVE else ', bf16 by float32'}"
 
 
 def trainer_of(spec: RunSpec, device: torch.device) -> Trainer:
@@ -105,8 +104,7 @@ def trainer_of(spec: RunSpec, device: torch.device) -> Trainer:
 def learner_of(spec: RunSpec, model, optimizer, x) -> Adversarial | FreeReplay:
     """Return the update that a method makes of each batch."""
     if spec.method == "free":
-        slots = x[: spec.batch_size]
-        return FreeReplay(model, optimizer, spec.precision, epsilon=spec.epsilon, m=spec.m, slots=slots)
+        return FreeReplay(model, optimizer, spec.precision, epsilon=spec.epsilon, m=spec.m, slots=x[: spec.batch_size])
     carrying = {"sim": SIM, "sim-k": SIM, "atta": SIM, "free-sim": FreeSIM, "mep": MEP}
     if spec.method in carrying:
         settings = {name: getattr(spec, name) for name in METHODS[spec.method] if name != "lambda_"}
@@ -125,10 +123,8 @@ def learner_of(spec: RunSpec, model, optimizer, x) -> Adversarial | FreeReplay:
 
 def rate_of(spec: RunSpec):
     """Return the learning rate of an epoch: constant, or divided by 10 at one half and three quarters."""
-    last = spec.passes_over_data
-    if spec.schedule == "constant":
-        return lambda epoch: spec.lr
-    return lambda epoch: spec.lr * 0.1 ** ((2 * epoch >= last) + (4 * epoch >= 3 * last))
+    last, falls = spec.passes_over_data, spec.schedule != "constant"
+    return lambda epoch: spec.lr * 0.1 ** (falls * ((2 * epoch >= last) + (4 * epoch >= 3 * last)))
 
 
 def passes_per_image(spec: RunSpec) -> tuple[float, float, int]:

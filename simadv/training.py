@@ -89,11 +89,8 @@ class Progress:
 @contextmanager
 def stop_request() -> Iterator[threading.Event]:
     """Turn Ctrl-C and SIGTERM into an event, so that a step is never cut in two; a second Ctrl-C is a Ctrl-C."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+    event, here = threading.Event(), threading.current_thread() is threading.main_thread()
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM) if here}
 
     def ask(kind: int, frame) -> None:
         event.set()
@@ -131,8 +128,7 @@ class Trainer:
         self.progress = Progress()
         self.loss_sum = torch.zeros((), device=x.device, dtype=torch.float64)
         self.steps_an_epoch = math.ceil(len(x) / batch_size)
-        self._order: list[Tensor] = []
-        self._ordered = -1  # the epoch that _order is of
+        self._order, self._ordered = [], -1  # the batches of an epoch, and which
 
     def run(self, *, save=None, save_every=60.0, deadline=None, label="training") -> bool:
         """Train to the end and return True, or stop at a saved step before ``deadline`` and return False.
@@ -148,9 +144,8 @@ class Trainer:
         """
         steady_allocator()
         save, kept = (save, "; what was done is saved") if save else ((lambda: None), "")
-        done = self.progress.epoch * self.steps_an_epoch + self.progress.step
-        total = self.epochs * self.steps_an_epoch
-        bar = tqdm(total=total, initial=done, desc=label, unit="step", disable=None, mininterval=1)
+        done, total = (e * self.steps_an_epoch for e in (self.progress.epoch, self.epochs))
+        bar = tqdm(total=total, initial=done + self.progress.step, desc=label, unit="step", disable=None, mininterval=1)
         with stop_request() as stop, bar:
             saved = started = time.monotonic()
             longest = 0.0

@@ -149,9 +149,9 @@ def test_state_dict_round_trip(name):
     ("change", "message"),
     [
         ({"name": "lenett"}, "did you mean 'lenet'.*allowed: lenet, lenet_wide, resnet20"),
-        ({"image_shape": (3, 32, 32)}, "'lenet' takes images of 1 x 28 x 28 .*, not 3 x 32 x 32"),
-        ({"image_shape": (28, 28)}, "not 28 x 28"),
-        ({"name": "resnet20"}, "3 x 32 x 32 .*, not 1 x 28 x 28"),
+        ({"image_shape": (3, 32, 32)}, r"'lenet' takes images \(C, H, W\) of \(1, 28, 28\), not \(3, 32, 32\)"),
+        ({"image_shape": (28, 28)}, r"not \(28, 28\)"),
+        ({"name": "resnet20"}, r"of \(3, 32, 32\), not \(1, 28, 28\)"),
         ({"classes": 1}, "classes = 1 must be at least 2"),
         ({"seed": -1}, "seed = -1 must be at least 0"),
         ({"seed": 0.5}, "seed = 0.5 must be a whole number"),

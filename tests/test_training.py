@@ -14,7 +14,7 @@ from reference import images, naive_attack, naive_cross_entropy, tiny_net
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from simadv import models, runs, specs
+from simadv import learners, models, runs, specs
 from simadv.adversaries import SIM, Attacker, NoAdversary
 from simadv.attacks import Attack
 from simadv.checks import InputError
@@ -58,6 +58,50 @@ def test_an_update_is_one_step_by_hand():
                 parameter -= 0.1 * gradient
         assert float(loss) == pytest.approx(float(expected.detach()), rel=1e-9)
         assert same(net, twin)
+
+
+def of_bf16(x):
+    return x.bfloat16().float()
+
+
+def gradients(net, x, y, context):
+    """The logits, and the gradients of the mean cross-entropy with respect to images and parameters."""
+    x = x.clone().requires_grad_()
+    with context:
+        logits = net(x)
+    loss = torch.nn.functional.cross_entropy(logits.float(), y)
+    return [logits, *torch.autograd.grad(loss, [x, *net.parameters()])]
+
+
+def test_a_product_without_bf16_arithmetic_is_one_of_rounded_numbers(monkeypatch):
+    monkeypatch.setattr(learners, "NATIVE", False)
+    layer, (x, _) = nn.Linear(16, 3), images(0, 5, dtype=torch.float32)
+    x = x.flatten(1)[:, :16].clone().requires_grad_()
+    with learners.autocast(CPU, "bf16"):
+        out, other = layer(x), x.sqrt()
+    weight, bias = (of_bf16(p.detach()) for p in layer.parameters())
+    assert torch.equal(out, of_bf16(of_bf16(x) @ weight.T + bias))
+    assert torch.equal(other, x.sqrt()), "what is no product of a layer is not rounded"
+    upward = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    (gradient,) = torch.autograd.grad(out, x, upward)
+    assert torch.equal(gradient, of_bf16(of_bf16(upward) @ weight))
+
+
+def test_bf16_by_float32_is_as_autocast_has_it(monkeypatch):
+    """Nets of convolutions, layers, ReLU and max-pooling: all that remains is the order of sums."""
+    net = models.build("lenet", image_shape=(1, 28, 28), classes=10, seed=0)
+    x, y = torch.rand(32, 1, 28, 28, generator=torch.Generator().manual_seed(0)), torch.arange(32) % 10
+    monkeypatch.setattr(learners, "NATIVE", True)
+    native = gradients(net, x, y, learners.autocast(CPU, "bf16"))
+    assert native[0].dtype == torch.bfloat16
+    monkeypatch.setattr(learners, "NATIVE", False)
+    ours = gradients(net, x, y, learners.autocast(CPU, "bf16"))
+    plain = gradients(net, x, y, learners.autocast(CPU, "float32"))
+    for a, b, c in zip(native, ours, plain, strict=True):
+        near, far = ((other - a.float()).norm() / a.float().norm() for other in (b, c))
+        assert near < 0.03
+        assert near < far / 3
+    assert isinstance(learners.autocast(CPU, "float32"), torch.autocast)
 
 
 def test_vanilla_is_one_step_on_clean_images():
