@@ -104,6 +104,12 @@ def test_bf16_by_float32_is_as_autocast_has_it(monkeypatch):
     assert isinstance(learners.autocast(CPU, "float32"), torch.autocast)
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_a_run_says_how_its_processor_computes_bf16(monkeypatch, native):
+    monkeypatch.setattr(runs, "NATIVE", native)
+    assert runs.cpu_name().endswith(", bf16 by float32") != native
+
+
 def test_vanilla_is_one_step_on_clean_images():
     net = tiny_net(1)
     twin = copy.deepcopy(net).train()
