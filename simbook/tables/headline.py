@@ -86,10 +86,14 @@ def survey(dataset: str, store: Store | None = None) -> str:
     return "\n\n".join([table, *(textwrap.fill(told, 120) for told in beyond_told.cheap_told(bars))])
 
 
-def written(store: Store | None = None) -> dict[str, str]:
-    """Return what stands between each of :data:`MARKS`, from the store."""
-    store = store or Store(PUBLISHED)
-    table = verdicts.book(EvaluationSettings(), store=store)
+def written(table: pd.DataFrame | None = None) -> dict[str, str]:
+    """Return what stands between each of :data:`MARKS`, from the published store.
+
+    Args:
+        table: :func:`simbook.verdicts.book` of it, where that is there already.
+    """
+    store = Store(PUBLISHED)
+    table = verdicts.book(EvaluationSettings(), store=store) if table is None else table
     return {"in short": in_short(table, store), "headline": tables(table, store)}
 
 
