@@ -41,6 +41,16 @@ def test_over_seeds_are_the_mean_and_the_sample_s_deviation(values):
         assert plain(spread.worth(row)) == f"{values[0]:.2f} [1.00, 2.00]"
 
 
+def test_the_seeds_that_are_furthest_apart_are_named():
+    rows = [("A", 1e-3, 0, "FGSM", 90.0), ("A", 1e-3, 1, "FGSM", 80.0), ("B", 1e-4, 0, "BIM(10,40)", 66.0)]
+    rows += [("B", 1e-4, 1, "BIM(10,40)", 7.5), ("B", 1e-4, 2, "BIM(10,40)", 70.0), ("C", 1e-4, 0, "FGSM", 1.0)]
+    rows += [("C", 1e-3, 0, "FGSM", 99.0)]  # one seed at each rate
+    frame = pd.DataFrame(rows, columns=["title", "lr", "seed", "attack", "true"]).assign(dataset="mnist")
+    assert spread.widest_told(frame, "mnist") == (
+        "The seeds of B at 1e-4 are furthest apart: from 7.50 to 70.00 % under BIM(10,40), of 3 seeds."
+    )
+
+
 def test_settings_without_a_run_are_marked_and_none_is_lost(shelf):
     frame = spread.over_seeds(shelf.frame)
     assert set(frame.seeds) == {0}
