@@ -254,11 +254,15 @@ def test_seeds_are_one_line_each_setting():
     shown = beyond.policies_shown({"cycle": line}, 1).loc["cycle"]
     assert (shown.seeds, shown["last 5 epochs"]) == ("3", f"{row.end:.1f} (10.0 to 100.0)")
     assert shown["lowest since cycle 1"] == "20.0 after epoch 2"
+    within_the_first = beyond.policies_shown({"cycle": line}, 20).loc["cycle"]  # as a reader's 3 epochs are
+    assert within_the_first["last 5 epochs"] == shown["last 5 epochs"]
+    assert set(within_the_first.drop(["seeds", "last 5 epochs"])) == {"-"}
     assert beyond.literal(found).empty, "nothing is printed to compare with"
     other = (replace(spec, n2=2, seed=0), None)
     pair = beyond.literal([*found, other, (replace(spec, projection="literal", seed=0), None)])
     assert pair.robust.tolist() == [f"{row.end:.1f}", "not run"], "the same settings alone"
     assert beyond_told.within(row) == f"± {row.sd:.1f} over 3 seeds"
+    assert beyond_told.within(pd.Series({"sd": math.nan, "seeds": 1})) == "one look of the monitor"
 
 
 def test_what_each_of_the_four_leaves_is_shown_where_it_was_run():

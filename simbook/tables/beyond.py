@@ -256,16 +256,18 @@ def policies_shown(lines: dict[str, pd.DataFrame], n2: int) -> pd.DataFrame:
     for reset, line in lines.items():
         late, ending = line[line.epoch > n2], line.tail(LATE)
         end = ending.robust.mean()
-        rows[reset] = {"mean share at full strength": f"{late.full.mean():.0f} %"}
+        share = f"{late.full.mean():.0f} %" if len(late) else "-"  # a reader's own training may end within cycle 1
+        rows[reset] = {"mean share at full strength": share}
         if pd.isna(end):
             names = ("seeds", f"last {LATE} epochs", "lowest since cycle 1", "epochs at less than half")
             rows[reset] |= dict.fromkeys(names, NOT_RUN)
             continue
-        worst = late.loc[late.low.idxmin()]
         rows[reset]["seeds"] = f"{ending.seeds.max():.0f}"
         rows[reset][f"last {LATE} epochs"] = f"{end:.1f} ({ending.low.min():.1f} to {ending.high.max():.1f})"
-        rows[reset]["lowest since cycle 1"] = f"{worst.low:.1f} after epoch {worst.epoch:.0f}"
-        rows[reset]["epochs at less than half"] = f"{(late.robust < end / 2).sum()} of {len(late)}"
+        rows[reset] |= dict.fromkeys(("lowest since cycle 1", "epochs at less than half"), "-")
+        for worst in late.nsmallest(1, "low").itertuples():
+            rows[reset]["lowest since cycle 1"] = f"{worst.low:.1f} after epoch {worst.epoch:.0f}"
+            rows[reset]["epochs at less than half"] = f"{(late.robust < end / 2).sum()} of {len(late)}"
     return pd.DataFrame(rows).T.rename_axis("reset")
 
 

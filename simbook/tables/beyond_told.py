@@ -93,6 +93,8 @@ def judged_told(parts: pd.DataFrame) -> list[str]:
 
 def within(row) -> str:
     """Return the spread of a row of :func:`simbook.tables.beyond.bars`: over its seeds, or over its last epochs."""
+    if pd.isna(row.sd):
+        return "one look of the monitor"
     return f"± {row.sd:.1f} over {row.seeds:.0f} seeds" if row.seeds > 1 else f"± {row.sd:.1f} in one seed"
 
 
