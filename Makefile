@@ -15,8 +15,8 @@ PY = $(or $(FOUND),$(error Python 3.11 or 3.12 with its venv module is needed; t
 
 # chapters run in book/: a folder that is named from here must be found from there
 define from_here
-ifneq ($$($(1)),)
-export $(1) := $$(if $$(filter /% ~%,$$($(1))),$$($(1)),$$(abspath $$($(1))))
+ifneq ($$(filter-out /% ~%,$$(firstword $$($(1)))),)
+export $(1) := $$(CURDIR)/$$($(1))
 endif
 endef
 $(eval $(call from_here,SIMADV_STORE))

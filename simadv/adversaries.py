@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from simadv.attacks import Attack, predict, random_start
-from simadv.checks import one_of, whole
+from simadv.checks import images, one_of, whole
 from simadv.graphs import Replayed
 
 RESETS = ("cycle", "staggered", "never", "random")
@@ -106,7 +106,7 @@ class SIM(Adversary):
         labels, projection, mode: as in :class:`simadv.attacks.Attack`.
 
     Raises:
-        InputError: a name is not known or a number is out of range.
+        InputError: a name is not known, a number is out of range, or ``x`` are no images in [0, 1].
 
     Chapter: :doc:`05_sim_adv`.
     """
@@ -114,6 +114,7 @@ class SIM(Adversary):
     def __init__(
         self, x: Tensor, *, epsilon, n1, n2, reset="cycle", seed=0, k=1, labels="true", projection="ball", mode="eval"
     ) -> None:
+        images(x)
         # an Attack checks the settings that the two have in common
         self.attack = Attack(kind="BIM", epsilon=epsilon, n1=n1, n2=n2, labels=labels, projection=projection, mode=mode)
         self.reset = one_of("reset", reset, RESETS)

@@ -111,8 +111,12 @@ def trajectory(
     r"""Yield :math:`\tilde x_0, \tilde x_1, \dots, \tilde x_{n_2}`: every intermediate example from one pass.
 
     ``start`` is :math:`\tilde x_0` (default: the image itself). The model is in its own mode between yields.
+
+    Raises:
+        InputError: as :class:`Attack`, which checks the settings, at the first example.
     """
-    x_tilde = x_hat if start is None else start
+    Attack(kind="BIM", epsilon=epsilon, n1=n1, n2=n2, projection=projection, mode=mode)
+    x_hat, x_tilde = x_hat.detach(), (x_hat if start is None else start).detach()  # no example has a graph
     yield x_tilde
     for _ in range(n2):
         gradient = input_gradient(model, x_tilde, y, mode=mode, loss=loss)
@@ -160,7 +164,7 @@ class Attack:
 
     Args:
         kind: one of ``FGSM``, ``R+FGSM``, ``BIM``, ``Madry``, ``CW`` (Madry's steps on the :func:`margin`).
-        epsilon: bound of the perturbation, in pixels of [0, 1], above 0.
+        epsilon: bound of the perturbation, in pixels of [0, 1], above 0, at most 1.
         n1: the step is epsilon / n1; any number above 0 (not FGSM, R+FGSM).
         n2: number of steps (not FGSM, R+FGSM).
         restarts: repetitions from fresh random starts; the first example that fools the model is kept.
@@ -187,9 +191,11 @@ class Attack:
         one_of("labels", self.labels, LABELS)
         one_of("projection", self.projection, PROJECTIONS)
         one_of("attack mode", self.mode, MODES)
-        number("epsilon", self.epsilon, above=0)
+        number("epsilon", self.epsilon, above=0, most=1)
         number("n1", self.n1, above=0)
         whole("n2", self.n2, least=1)
+        if self.kind not in ITERATED and (self.n1, self.n2) != (1, 1):
+            raise InputError(f"{self.kind} takes no n1 and n2; BIM, Madry and CW do")
         whole("restarts", self.restarts, least=1)
         if self.restarts > 1 and not self.is_random:
             raise InputError(f"restarts = {self.restarts} changes nothing: {self.kind} has no random start")

@@ -3,7 +3,9 @@
 import difflib
 import math
 from collections.abc import Iterable
-from numbers import Real
+from numbers import Integral, Real
+
+import torch
 
 
 class InputError(ValueError):
@@ -14,12 +16,13 @@ def one_of(name: str, value: object, allowed: Iterable[str]) -> str:
     """Return ``value`` if it is one of ``allowed``.
 
     Raises:
-        InputError: it is not; the message lists what is allowed and the nearest guess.
+        InputError: it is not; the message lists what is allowed (the first of very many) and the nearest guess.
     """
     allowed = list(allowed)
     if value in allowed:
         return value
-    raise InputError(f"{name} = {value!r} is not known{guess(value, allowed)}; allowed: {', '.join(allowed)}")
+    listed = ", ".join(allowed[:40]) + f", ... ({len(allowed)} in all)" * (len(allowed) > 40)
+    raise InputError(f"{name} = {value!r} is not known{guess(value, allowed)}; allowed: {listed}")
 
 
 def guess(value: object, allowed: list[str]) -> str:
@@ -46,11 +49,26 @@ def number(name: str, value: object, *, above=-math.inf, least=-math.inf, most=m
 
 
 def whole(name: str, value: object, *, least: int) -> int:
-    """Return ``value`` if it is a whole number of at least ``least``.
+    """Return ``value`` as an int if it is a whole number of at least ``least``.
 
     Raises:
         InputError: it is not.
     """
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise InputError(f"{name} = {value!r} must be a whole number of at least {least}")
     return int(number(name, value, least=least, most=2**63 - 1))
+
+
+def images(x: object, y: object = None) -> None:
+    """Check that ``x`` are images and that ``y``, where given, are their labels.
+
+    Raises:
+        InputError: ``x`` are no floats ``(N, C, H, W)`` from 0 to 1, N at least 1, or ``y`` no int64 ``(N,)`` from 0.
+    """
+    for name, value in (("x", x), ("y", x if y is None else y)):
+        if not isinstance(value, torch.Tensor):
+            raise InputError(f"{name} is a {type(value).__name__}; it must be a tensor")
+    if not (x.ndim == 4 and x.is_floating_point() and len(x) and 0 <= x.min() <= x.max() <= 1):
+        raise InputError(f"x {x.dtype} {tuple(x.shape)}: images must be floats (N, C, H, W) from 0 to 1")
+    if y is not None and not (y.shape == x.shape[:1] and y.dtype == torch.int64 and y.min() >= 0):
+        raise InputError(f"{len(x)} images, y {y.dtype} {tuple(y.shape)}: y must be int64 (N,) from 0, one an image")

@@ -1,8 +1,10 @@
 r"""Whole data sets as tensors on the device, batches as index tensors, and augmentation with an inverse."""
 
+import hashlib
 import os
 import shutil
 import socket
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +20,22 @@ from simadv.checks import InputError, one_of, whole
 
 
 class Format(NamedTuple):
-    r"""What `<name>.npz` must hold: images (N, \*image), N of each part; and torchvision's class for it."""
+    r"""What `<name>.npz` must hold: images (N, \*image), N of each part; torchvision's class for it.
+
+    ``sha256`` begins the digest of the four arrays that the published runs were trained and measured on.
+    """
 
     image: tuple[int, ...]
     train: int
     test: int
     torchvision: str
+    sha256: str = ""
 
 
 FORMATS = {
-    "mnist": Format((28, 28), 60_000, 10_000, "MNIST"),
-    "fmnist": Format((28, 28), 60_000, 10_000, "FashionMNIST"),
-    "cifar10": Format((32, 32, 3), 50_000, 10_000, "CIFAR10"),
+    "mnist": Format((28, 28), 60_000, 10_000, "MNIST", "06b0d1f124c4e5fa"),
+    "fmnist": Format((28, 28), 60_000, 10_000, "FashionMNIST", "ca3ab2a37f845e1b"),
+    "cifar10": Format((32, 32, 3), 50_000, 10_000, "CIFAR10", "dddbf6d2fc05ee50"),
 }
 NAMES = ("digits", *FORMATS)
 CLASSES = 10
@@ -52,16 +58,6 @@ class Dataset:
     y_train: Tensor
     x_test: Tensor
     y_test: Tensor
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        r"""(C, H, W)."""
-        return tuple(self.x_train.shape[1:])
-
-    @property
-    def classes(self) -> int:
-        r"""One more than the largest label."""
-        return int(max(self.y_train.max(), self.y_test.max())) + 1
 
 
 def load(name: str, *, device: str | torch.device = "cpu", root: str | Path | None = None) -> Dataset:
@@ -100,7 +96,11 @@ def _stored(name: str, path: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     r"""The tensors of ``path``, which is downloaded if it is not there."""
     if not path.exists():
         _download(name, path)
-    x, y, x_test, y_test = map(torch.from_numpy, _read(path, FORMATS[name]))
+    arrays = _read(path, FORMATS[name])
+    if not hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest().startswith(FORMATS[name].sha256):
+        than = "than those that the published runs were trained and measured on"
+        warnings.warn(f"{path.name} holds other images, or the same in another order, {than}", stacklevel=2)
+    x, y, x_test, y_test = map(torch.from_numpy, arrays)
     return _pixels(x), y.long(), _pixels(x_test), y_test.long()
 
 

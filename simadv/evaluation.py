@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from simadv.attacks import Attack, predict
-from simadv.checks import InputError
+from simadv.checks import InputError, images
 from simadv.training import generator_for, steady_allocator
 
 
@@ -49,12 +49,11 @@ def accuracy(
         seed: of the random starts, which are the same under both conventions.
 
     Raises:
-        InputError: there are no images, or not one label an image.
+        InputError: ``x`` are no images in [0, 1], or ``y`` not one label an image.
 
     Chapter: :doc:`06_evaluation`.
     """
-    if len(x) == 0 or len(x) != len(y):
-        raise InputError(f"{len(x)} images and {len(y)} labels: there must be one label an image, and at least one")
+    images(x, y)
     steady_allocator()
     true = predicted = 0
     parts = list(zip(x.split(batch_size), y.split(batch_size), strict=True))

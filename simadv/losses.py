@@ -25,7 +25,7 @@ def coral(clean: Tensor, adversarial: Tensor, *, form: str) -> Tensor:
     """
     centred = [logits - logits.mean(0) for logits in (clean, adversarial)]
     scatter = [c.T @ c for c in centred]
-    scale = len(clean) - 1 if form == "cov" else 1
+    scale = max(1, len(clean) - 1) if form == "cov" else 1  # one example has no covariance
     return (scatter[0] - scatter[1]).abs().mean() / scale
 
 

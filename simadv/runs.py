@@ -196,6 +196,7 @@ def measure(run: Run, spec, work, *, store: Store | None = None, device: str = "
     if (found := store.evaluation(run, spec)) is not None:
         return found
     target = pick_device(device)
+    store.writable(run.spec)  # before the work, not after it
     model, dataset = store.model(run, device=target), load_data(run.spec.dataset, target)
     began = time.perf_counter()
     result = work(model, dataset)

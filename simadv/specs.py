@@ -143,7 +143,7 @@ class RunSpec:
         optional = _OF_METHODS | {"images"}
         for name, least in _WHOLE.items():
             if getattr(self, name) is not None or name not in optional:
-                whole(name, getattr(self, name), least=least)
+                object.__setattr__(self, name, whole(name, getattr(self, name), least=least))
         for name, there in (("images", TRAINING_IMAGES), ("monitor_images", TEST_IMAGES)):
             if (getattr(self, name) or 0) > (most := there[self.dataset]):
                 raise InputError(f"{name} = {getattr(self, name)} must be at most {most}: {self.dataset} has no more")
@@ -194,6 +194,8 @@ class RunSpec:
             return f"{self.epochs} epochs are no multiple of n2 = {self.n2}: {ends}"
         if self.fresh and self.epochs % self.fresh == 0:
             return f"the last of {self.epochs} epochs has a fresh gradient (fresh = {self.fresh}): look at others, too"
+        if self.m and (trained := self.passes_over_data * self.m) != self.epochs:
+            return f"each batch is replayed m = {self.m} times, so that {self.epochs} epochs are trained as {trained}"
         return None
 
     def differs(self, other: "RunSpec") -> list[str]:

@@ -12,6 +12,7 @@ beside the book), which is looked up first. A run is a folder named by its id:
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -79,9 +80,9 @@ def read_record(path: Path) -> dict:
         content = json.loads(path.read_text())
         record, stated = content["record"], content["sha256"]
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path.parent.name}/{path.name} is damaged ({error}); restore or delete it") from error
+        raise StoreError(f"{path} is damaged ({error}); restore or delete it") from error
     if sha256(json.dumps(record, indent=1).encode()) != stated:
-        raise StoreError(f"{path.parent.name}/{path.name} was changed: its checksum differs; restore or delete it")
+        raise StoreError(f"{path} was changed: its checksum differs; restore or delete it")
     return record
 
 
@@ -157,12 +158,6 @@ class Store:
         if run.spec != spec:
             raise StoreError(f"{spec.id} holds another spec ({'; '.join(run.spec.differs(spec))}); delete or rename it")
         return run
-
-    def state(self, spec: RunSpec) -> str:
-        """Return ``done``, ``partial`` (a checkpoint is there) or ``missing``."""
-        if self.find(spec) is not None:
-            return "done"
-        return "partial" if self.checkpoint(spec).exists() else "missing"
 
     def model(self, run: Run | str, *, device: str = "cpu") -> nn.Module:
         """Return the trained model of a run (or of its id), in eval mode.
@@ -249,18 +244,28 @@ class Store:
             raise StoreError(f"{spec.id}: its checkpoint has another spec ({'; '.join(other.differs(spec))})")
         return tensors, json.loads(about["progress"])
 
+    def writable(self, spec: RunSpec) -> Path:
+        """Return the folder of a run, made where it was missing.
+
+        Raises:
+            StoreError: it cannot be made or written to.
+        """
+        folder = self.path(spec.id)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise StoreError(f"{folder} cannot be written to ({error.strerror}); SIMADV_STORE names another") from error
+        return folder
+
     @contextmanager
     def lock(self, spec: RunSpec) -> Iterator[None]:
         """Hold a run for one process; the operating system lets go of it when the process dies.
 
         Raises:
-            StoreError: another process is training it.
+            StoreError: another process is training it, or its folder cannot be written to.
         """
-        folder = self.path(spec.id)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"{folder} cannot be made ({error.strerror}); SIMADV_STORE must name a folder") from error
+        folder = self.writable(spec)
         try:
             with filelock.FileLock(folder / "run.lock", timeout=0):
                 for part in folder.glob("*.part"):  # of a process that was killed while it wrote
@@ -279,11 +284,12 @@ def default() -> Store:
     """Return the store that chapters and the command line use: a reader's own runs over the published ones.
 
     Raises:
-        StoreError: ``SIMADV_STORE`` names the published store.
+        StoreError: ``SIMADV_STORE`` names a file, or a folder in the published store.
     """
     own = Path(os.environ.get("SIMADV_STORE") or HOME / "local_runs").expanduser()
-    if own.resolve() == PUBLISHED.resolve():
-        raise StoreError(f"SIMADV_STORE = {own} is the published store; own runs need a folder of their own")
+    if own.resolve().is_relative_to(PUBLISHED.resolve()) or own.is_file():
+        what = "a file" if own.is_file() else "in the published store"
+        raise StoreError(f"SIMADV_STORE = {own} is {what}; own runs need a folder of their own")
     return Store(own, PUBLISHED)
 
 

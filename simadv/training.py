@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from simadv.attacks import Attack, predict
-from simadv.checks import InputError, one_of, whole
+from simadv.checks import InputError, images, one_of, whole
 from simadv.data import Identity, batches
 from simadv.learners import Adversarial, autocast
 from simadv.losses import CrossEntropy
@@ -140,7 +140,7 @@ class Trainer:
 
         Raises:
             KeyboardInterrupt: Ctrl-C or SIGTERM came; what was done, be it all, is saved.
-            FloatingPointError: the loss is no longer a number.
+            FloatingPointError: the loss or a weight is no longer a number.
         """
         steady_allocator()
         save, kept = (save, "; what was done is saved") if save else ((lambda: None), "")
@@ -200,8 +200,10 @@ class Trainer:
         began = time.perf_counter()
         record = {"epoch": progress.epoch, "loss": float(self.loss_sum) / len(self.x)}  # waits for the device
         progress.seconds += time.perf_counter() - began
-        if not math.isfinite(record["loss"]):
-            raise FloatingPointError(f"the loss of epoch {progress.epoch} is {record['loss']}: the run diverged")
+        lost = sum(int((~value.isfinite()).sum()) for value in self.learner.model.state_dict().values())
+        if lost or not math.isfinite(record["loss"]):
+            found = f"the loss of epoch {progress.epoch} is {record['loss']}, {lost} weights after it are not finite"
+            raise FloatingPointError(f"{found}: the run diverged")
         if self.monitor is not None:
             began = time.perf_counter()
             record |= self.monitor(self.learner.model)
@@ -273,9 +275,7 @@ def fit(
 
     Chapter: :doc:`02_background`.
     """
-    if not (x.ndim == 4 and x.is_floating_point() and len(x) == len(y) > 0 and 0 <= x.min() <= x.max() <= 1):
-        given = f"x {x.dtype} {tuple(x.shape)}, y {tuple(y.shape)}"
-        raise InputError(f"{given}: x must be floats (N, C, H, W) from 0 to 1, and y one label an image")
+    images(x, y)
     one_of("precision", precision, ("float32", "bf16"))
     learner = Adversarial(model, optimizer, adversary, objective or CrossEntropy(), precision)
     trainer = Trainer(learner, x, y, epochs=epochs, batch_size=batch_size, seed=seed, monitor=monitor)

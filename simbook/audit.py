@@ -11,6 +11,7 @@ from simadv import evaluation
 from simadv.runs import load_data, pick_device
 from simadv.specs import EvalSpec
 from simadv.store import Run, Store
+from simbook.measures.autoattack import AutoAttack
 
 WITHIN = 0.2  # points; float32 on another device rounds a few images the other way
 
@@ -41,6 +42,13 @@ def accuracies(store: Store, run: Run) -> dict[EvalSpec, dict]:
     records = [record for record in store.evaluations(run) if record["spec"].keys() == names]
     found = {EvalSpec(**record["spec"]): record for record in records}
     return dict(sorted(found.items(), key=lambda pair: (pair[0].attack != "none", pair[0].attack, pair[0].id)))
+
+
+def counted(store: Store, run: Run) -> dict[EvalSpec | AutoAttack, dict]:
+    """Return all of a run's stored measures that count images: its accuracies, then AutoAttack's."""
+    names = {field.name for field in fields(AutoAttack)}
+    records = [record for record in store.evaluations(run) if record["spec"].keys() == names]
+    return accuracies(store, run) | {AutoAttack(**record["spec"]): record for record in records}
 
 
 def verify(store: Store, *, device: str = "cpu") -> Iterator[Check]:
@@ -78,12 +86,13 @@ def compare(store: Store, a: Run, b: Run) -> tuple[list[str], pd.DataFrame]:
     The table has, for each measure that both have, ours in percent with the 95 % interval of the test set (Wilson),
     the difference in points, and its 95 % interval as if the two test sets were drawn apart.
     """
-    first, second = accuracies(store, a), accuracies(store, b)
+    first, second = counted(store, a), counted(store, b)
     rows = {}
     for spec in (spec for spec in first if spec in second):
-        for labels in ("true",) if spec.attack == "none" else ("true", "predicted"):
+        two = isinstance(spec, EvalSpec) and spec.attack != "none"  # conventions
+        for labels in ("true", "predicted")[: 1 + two]:
             pair = [(record[labels], record["images"]) for record in (first[spec], second[spec])]
-            name = _name(spec) if spec.attack == "none" else f"{_name(spec)}, {labels} labels"
+            name = f"{_name(spec)}, {labels} labels" if two else _name(spec)
             rows[name] = {"A": _percent(*pair[0]), "B": _percent(*pair[1])} | _difference(*pair)
     for name, unit in (("seconds", "s"), ("forward", "passes"), ("backward", "passes")):
         costs = [run.cost[name] for run in (a, b)]
@@ -92,7 +101,7 @@ def compare(store: Store, a: Run, b: Run) -> tuple[list[str], pd.DataFrame]:
     return a.spec.differs(b.spec), pd.DataFrame(rows).T
 
 
-def _name(spec: EvalSpec) -> str:
+def _name(spec: EvalSpec | AutoAttack) -> str:
     """Return a measure's attack, with those of its settings that are not the usual ones."""
     known = {field.name: (field.default, getattr(spec, field.name)) for field in fields(spec) if field.name != "attack"}
     own = [f"{name} {value}" for name, (usual, value) in known.items() if value != usual]

@@ -10,17 +10,25 @@ import time
 import warnings
 
 import torch
+from safetensors import SafetensorError
 
 from simadv import runs, store
-from simadv.checks import InputError, guess, whole
+from simadv.checks import InputError, guess, number, whole
 from simadv.specs import CHOICES, DATASETS, METHODS, EvalSpec, RunSpec, run_spec
 from simbook import audit, chapters, doubts, publish
 from simbook.workers import WorkerError
 
 EXITS = {FloatingPointError: 1, WorkerError: 1, InputError: 2, runs.Unfinished: 3, KeyboardInterrupt: 130}
+EXITS |= {OSError: 1, SafetensorError: 1}  # the disk is full, or a file is none; what was whole before is whole now
 NUMBERS = {"epochs": int, "batch_size": int, "seed": int, "n2": int, "m": int, "images": int, "monitor_images": int}
 NUMBERS |= {"k": int, "fresh": int, "momentum": float}
 NUMBERS |= {"lr": float, "epsilon": float, "n1": float, "lambda_": float, "beta": float, "weight_decay": float}
+
+
+OPTIONS = [f"--{name.rstrip('_')}" for name in (*NUMBERS, *CHOICES, "budget", "jobs", "again", "alone", "all")]
+OPTIONS += [f"--{name}" for name in ("attack", "device", "threads")]
+
+DONE = ("done", "unmeasured")  # what a run may be called that has been trained
 
 
 def seconds(text: str) -> float:
@@ -34,9 +42,13 @@ def seconds(text: str) -> float:
 class Parser(argparse.ArgumentParser):
     """A parser that says what was wrong in one line."""
 
+    def __init__(self, **settings) -> None:
+        super().__init__(allow_abbrev=False, **settings)  # a beginning may fit another option tomorrow
+
     def error(self, message: str) -> None:
-        """Raise what was wrong."""
-        raise InputError(message)
+        """Raise what was wrong, with the nearest option where one is not known."""
+        unknown = re.match(r"unrecognized arguments: (--[\w-]+)", message)
+        raise InputError(message + (guess(unknown[1], OPTIONS) if unknown else ""))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,7 +64,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--dataset", help=f"a run of your own: {', '.join(DATASETS)}")
     run.add_argument("--method", help=f"a run of your own: {', '.join(METHODS)}")
     for name, kind in NUMBERS.items():
-        run.add_argument(f"--{name.rstrip('_')}", dest=name, type=kind, help=argparse.SUPPRESS)
+        spellings = dict.fromkeys((f"--{name.rstrip('_')}", f"--{name.rstrip('_').replace('_', '-')}"))
+        run.add_argument(*spellings, dest=name, type=kind, help=argparse.SUPPRESS)
     for name in set(CHOICES) - {"dataset", "method"}:
         run.add_argument(f"--{name}", help=argparse.SUPPRESS)
     run.add_argument("--budget", metavar="TIME", help="stop at a checkpoint before this time is out: 90s, 9m, 1.5h")
@@ -83,19 +96,47 @@ def parser() -> argparse.ArgumentParser:
 
 
 def listing(kept: store.Store, *, todo: bool) -> None:
-    """Print the chapters' runs, one a line: state, id, gradient passes, seconds where done, measures still to take."""
+    """Print the chapters' runs, a line each, and below them a reader's own, which no chapter asks for.
+
+    Raises:
+        StoreError: something stored is damaged; all else is printed before.
+    """
+    damaged, known = {}, set()
     for chapter, asked in chapters.asked().items():
-        runs_of = {spec: kept.find(spec) for spec in asked}
-        print(f"{chapter}: {sum(run is not None for run in runs_of.values())} of {len(asked)} runs done")
-        for spec, run in runs_of.items():
-            missing = [m.id for m in chapters.unmeasured(run, asked[spec], kept)] if run else []
-            why = "not measured" if run and run.measurable else "stored without weights, so never to be measured"
-            if todo and run and not missing:
-                continue
-            forward, backward = (count / 1e6 for count in runs.passes(spec))
-            took = f"{run.cost['seconds']:8.0f} s" if run else " " * 10
-            line = f"  {kept.state(spec):8}{took}  {forward:8.1f} M forward {backward:8.1f} M backward  {spec.id}"
-            print(line + (f"  {why}: {', '.join(missing)}" if missing else ""))
+        lines = {}
+        for spec, measures in asked.items():
+            known.add(spec.id)
+            try:
+                lines[spec] = state(spec, measures, kept)
+            except store.StoreError as why:
+                damaged[spec.id] = str(why)
+                lines[spec] = "damaged", f"  damaged             {spec.id}"
+        print(f"{chapter}: {sum(word in DONE for word, _ in lines.values())} of {len(asked)} runs done")
+        for word, line in lines.values():
+            if not (todo and word == "done"):
+                print(line)
+    own = [run_id for run_id in store.Store(kept.roots[0]).ids() if run_id not in known]
+    if own and not todo:
+        print("\n".join([f"your own, in {kept.roots[0]}: {len(own)} runs done", *(f"  done  {name}" for name in own)]))
+    if damaged:
+        raise store.StoreError("; ".join(dict.fromkeys(damaged.values())))
+
+
+def state(spec: RunSpec, measures: list, kept: store.Store) -> tuple[str, str]:
+    """Return a run's state in a word and in a line: id, gradient passes, seconds where done, measures still to take."""
+    run = kept.find(spec)
+    missing = [measure.id for measure in chapters.unmeasured(run, measures, kept)] if run else []
+    begun = kept.checkpoint(spec).exists()
+    word = "done" if run else "partial" if begun else "missing"
+    forward, backward = (count / 1e6 for count in runs.passes(spec))
+    took = f"{run.cost['seconds']:8.0f} s" if run else " " * 10
+    line = f"  {word:8}{took}  {forward:8.1f} M forward {backward:8.1f} M backward  {spec.id}"
+    if run and begun:
+        line += "  begun again, and partial"
+    if missing:
+        why = "not measured" if run.measurable else "stored without weights, so never to be measured"
+        return "unmeasured", f"{line}  {why}: {', '.join(missing)}"
+    return word, line
 
 
 def wanted(arguments: argparse.Namespace, kept: store.Store) -> list[RunSpec]:
@@ -169,9 +210,9 @@ def side_by_side(specs: list[RunSpec], arguments: argparse.Namespace, limit: flo
                 late += [spec.id for _, spec in waiting]
                 waiting.clear()
             while waiting and len(running) < arguments.jobs:
-                number, spec = waiting.pop(0)
+                turn, spec = waiting.pop(0)
                 left = [] if limit is None else ["--budget", f"{max(1, limit - time.monotonic()):.0f}s"]
-                place = {"TQDM_POSITION": str(number % arguments.jobs), "OMP_NUM_THREADS": str(threads)}
+                place = {"TQDM_POSITION": str(turn % arguments.jobs), "OMP_NUM_THREADS": str(threads)}
                 left += ["--again"] * arguments.again
                 command = [sys.executable, "-m", "simadv", "run", spec.id, "--device", arguments.device, *left]
                 running[subprocess.Popen(command, env=os.environ | place)] = spec
@@ -196,6 +237,8 @@ def train(arguments: argparse.Namespace, kept: store.Store) -> None:
     if arguments.again:
         kept = store.Store(kept.roots[0])
     if whole("jobs", arguments.jobs, least=1) > 1:
+        if arguments.alone:
+            raise InputError("--alone goes with one run at a time; with --jobs none has the device to itself")
         side_by_side(specs, arguments, limit)
         take_what_waited(specs, kept, deadline=limit, device=arguments.device)
         return
@@ -262,6 +305,8 @@ def compare(arguments: argparse.Namespace, kept: store.Store) -> None:
     else:
         a, b = (stored(text, kept) for text in (arguments.a, arguments.b))
         names = a.spec.id, b.spec.id
+    if a.spec.dataset != b.spec.dataset:
+        raise InputError(f"{names[0]} and {names[1]} are of two data sets; only runs of one can be compared")
     settings, table = audit.compare(kept, a, b)
     print(f"A: {names[0]}\nB: {names[1]}\nsettings that differ (A != B): {'; '.join(settings) or 'none'}")
     print(f"accuracy in %, with the 95 % interval of the test set:\n{table.to_string()}")
@@ -306,14 +351,17 @@ def ship(arguments: argparse.Namespace, kept: store.Store) -> None:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run a command, return its exit code: 0 done, 1 diverged, 2 bad input, 3 time is up, 130 Ctrl-C, 141 no reader."""
+    """Run a command and return its exit code.
+
+    0 done, 1 diverged or the disk is full, 2 bad input, 3 time is up, 130 Ctrl-C, 141 nobody reads on.
+    """
     # one line, without the place in the code that means nothing to who reads it
     warnings.showwarning = lambda message, *rest, **more: print(f"warning: {message}", file=sys.stderr)
     try:
         arguments = parser().parse_args(words)
         kept = store.default()
         if getattr(arguments, "threads", None) is not None:
-            torch.set_num_threads(whole("threads", arguments.threads, least=1))
+            torch.set_num_threads(number("threads", whole("threads", arguments.threads, least=1), most=os.cpu_count()))
         if arguments.command in ("plan", "status"):
             listing(kept, todo=arguments.command == "plan")
         else:
@@ -324,6 +372,6 @@ def main(words: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except tuple(EXITS) as stop:
-        print(f"error: {stop}" if isinstance(stop, InputError) else stop, file=sys.stderr)
+        print(f"error: {stop}" if isinstance(stop, InputError | OSError | SafetensorError) else stop, file=sys.stderr)
         return next(code for kind, code in EXITS.items() if isinstance(stop, kind))
     return 0

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from simadv import paper
 from simadv.checks import InputError
+from simbook import paper
 
 # What the levels of each table are, and the one method that a table is about.
 _TABLES = {

@@ -42,7 +42,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         one_of("profile", self.profile, PROFILES)
-        one_of("dataset", self.dataset, ("all", *DATASETS))
+        # any data set may be trained beside what is published, digits too
+        one_of("dataset", self.dataset, ("all", *(PROFILES["digits"] if self.profile == "digits" else DATASETS)))
         whole("epochs", self.epochs, least=0)
         whole("seed", self.seed, least=0)
         if not isinstance(self.train, bool):

@@ -8,9 +8,9 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from simadv import losses, paper
+from simadv import losses
 from simadv.store import Run, Store
-from simbook import chapters
+from simbook import chapters, paper
 from simbook.measures.embedding import Embedding
 from simbook.plots import atda as plots
 from simbook.settings import Settings

@@ -2,11 +2,13 @@
 
 import copy
 import math
+import re
 import sys
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import scipy.ndimage
 import torch
@@ -175,7 +177,7 @@ NET = tiny_net(7, dtype=torch.float32)
 @st.composite
 def any_attack(draw):
     kind = draw(st.sampled_from(KINDS))
-    settings = {"epsilon": draw(st.floats(1e-3, 1.5)), "labels": draw(st.sampled_from(attacks.LABELS))}
+    settings = {"epsilon": draw(st.floats(1e-3, 1.0)), "labels": draw(st.sampled_from(attacks.LABELS))}
     settings["mode"] = draw(st.sampled_from(attacks.MODES))
     if kind in ("BIM", "Madry", "CW"):
         settings |= {"n1": draw(st.floats(1e-2, 40) | st.integers(1, 40)), "n2": draw(st.integers(1, 6))}
@@ -196,6 +198,48 @@ def test_examples_stay_in_the_ball_and_in_the_pixel_range(attack, seed):
     assert float(x_tilde.max()) <= 1
     assert torch.equal(x, before), "the clean images were written to"
     assert not x_tilde.requires_grad
+
+
+@pytest.mark.parametrize("attack", [fgsm, r_fgsm, lambda *inputs, **more: bim(*inputs, n1=2, n2=2, **more)])
+def test_examples_have_no_graph_though_the_images_have_one(attack):
+    x, y = images(0, 4, dtype=torch.float32)
+    made = []
+    for x_hat in (x, x.clone().requires_grad_(True)):
+        drawn = {"generator": generator(0)} if attack is r_fgsm else {}
+        made.append(attack(NET, x_hat, y, epsilon=0.1, **drawn))
+    assert not made[1].requires_grad
+    assert torch.equal(*made)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epsilon": 0}, "epsilon = 0 must be above 0"),
+        ({"epsilon": 8}, "epsilon = 8 must be at most 1"),
+        ({"n1": 0}, "n1 = 0 must be above 0"),
+        ({"n2": 0}, "n2 = 0 must be at least 1"),
+        ({"n2": 2.5}, "n2 = 2.5 must be a whole number"),
+        ({"mode": "test"}, "attack mode = 'test' is not known.*allowed: eval, train"),
+        ({"projection": "l2"}, "projection = 'l2' is not known.*allowed: ball, literal"),
+    ],
+    ids=str,
+)
+def test_the_attacks_as_functions_check_their_settings_too(change, message):
+    x, y = images(0, 2, dtype=torch.float32)
+    for attack in (bim, madry):
+        with pytest.raises(InputError, match=message):
+            attack(NET, x, y, **{"epsilon": 0.1, "n1": 2, "n2": 2} | change)
+
+
+@pytest.mark.parametrize("kind", ["FGSM", "R+FGSM"])
+@pytest.mark.parametrize("steps", [{"n1": 5}, {"n2": 10}, {"n1": 5, "n2": 10}], ids=str)
+def test_an_attack_of_one_step_takes_no_numbers_of_steps(kind, steps):
+    with pytest.raises(InputError, match=re.escape(f"{kind} takes no n1 and n2; BIM, Madry and CW do")):
+        Attack(kind=kind, epsilon=0.1, **steps)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    assert Attack(kind="BIM", epsilon=0.1, n1=2, n2=np.int64(3)) == Attack(kind="BIM", epsilon=0.1, n1=2, n2=3)
 
 
 @given(epsilon=st.floats(1e-3, 1.5), seed=st.integers(0, 2**20))

@@ -12,6 +12,7 @@ from simadv.specs import EvalSpec, run_spec
 from simadv.store import Store, write_record
 from simbook import audit
 from simbook import commands as command
+from simbook.measures.autoattack import AutoAttack
 
 ATTACKS = ("none", "FGSM", "BIM(2,3)")
 
@@ -109,6 +110,15 @@ def test_only_what_both_have_is_compared(kept, tmp_path):
     assert not [name for name in table.index if "BIM(5,7)" in name]
     _, table = audit.compare(layer, run, run)
     assert table.loc["BIM(5,7), predicted labels", ["A", "A - B"]].tolist() == ["60.00 [31.27, 83.18]", "+0.00"]
+
+
+def test_autoattack_is_compared_as_well(kept, tmp_path):
+    run, _ = both(kept)
+    layer = Store(tmp_path, *kept.roots)
+    layer.add_evaluation(run, AutoAttack(images=10), {"images": 10, "true": 6})
+    _, table = audit.compare(layer, run, run)
+    assert table.loc["AutoAttack, images 10", ["A", "A - B"]].tolist() == ["60.00 [31.27, 83.18]", "+0.00"]
+    assert table.index[-4] == "AutoAttack, images 10"  # after all accuracies, before the costs
 
 
 def test_measures_that_differ_in_a_setting_alone_stay_apart(kept, tmp_path):

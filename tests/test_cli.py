@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision.datasets
+from safetensors import SafetensorError
 
 from simadv import runs, store
 from simadv.checks import InputError
@@ -147,7 +148,7 @@ def test_a_budget_stops_at_a_checkpoint_and_the_run_goes_on_to_the_same_bits(str
     assert (code, out) == (3, "")
     assert f"{SPEC.id}: time is up at epoch 0, step 1; it is saved, run it again" in shown
     assert f"{SPEC.id}:  25%|" in shown  # on a terminal there is a bar, a quarter of it full
-    assert Store(home / "runs").state(SPEC) == "partial"
+    assert Store(home / "runs").checkpoint(SPEC).exists()
 
     assert cli(*OWN)[0] == 0
     assert weights(home / "runs") == weights(straight[0] / "runs")
@@ -185,7 +186,7 @@ def test_a_run_stopped_by_ctrl_c_is_saved_and_goes_on_to_the_same_bits(straight,
     assert (code, out) == (130, "")
     (line,) = err.splitlines()
     assert line.endswith("what was done is saved")
-    assert Store(home / "runs").state(SPEC) == "partial"
+    assert Store(home / "runs").checkpoint(SPEC).exists()
 
     assert cli(*OWN)[0] == 0
     assert weights(home / "runs") == weights(straight[0] / "runs")
@@ -200,6 +201,29 @@ def test_a_caution_is_one_line_and_the_run_goes_on(home, cli):
     assert line.startswith("warning: digits/sim-10-5-e2-lr1e-3-s0-")
     assert "2 epochs are no multiple of n2 = 5" in line
     assert len(out.splitlines()) == 1
+
+
+def test_an_option_may_be_written_with_a_dash(kept, cli, straight, monkeypatch):
+    monkeypatch.setattr(runs, "trainer_of", None)  # the same run, and so nothing to train
+    words = [word.replace("_", "-") if word.startswith("--") else word for word in OWN]
+    assert "--batch-size" in words
+    assert cli(*words)[:2] == straight[1][:2]
+
+
+def test_a_full_disk_is_one_line_and_code_1_and_what_was_saved_stays(home, cli, monkeypatch):
+    assert cli(*OWN, "--budget", "0.01s")[0] == 3
+    before = tree(home)
+
+    def full(tensors, path, metadata=None):
+        Path(path).write_bytes(b"half")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(store, "save_file", full)
+    assert cli(*OWN) == (1, "", "error: Error while serializing: I/O error: No space left on device (os error 28)\n")
+    monkeypatch.undo()
+    monkeypatch.setenv("SIMADV_STORE", str(home / "runs"))
+    assert tree(home) == before
+    assert cli(*OWN)[0] == 0
 
 
 def test_settings_reach_the_run(home, cli):
@@ -229,7 +253,9 @@ def test_every_setting_of_a_spec_has_an_option(capsys):
 def test_a_run_that_diverges_says_so_in_a_line(home, cli):
     code, out, err = cli(*OWN, "--lr", "1e38", "--precision", "float32", "--epochs", "2")
     assert (code, out) == (1, "")
-    assert re.fullmatch(r"the loss of epoch \d is (nan|inf): the run diverged\n", err)
+    assert re.fullmatch(
+        r"the loss of epoch \d is (nan|inf), \d+ weights after it are not finite: the run diverged\n", err
+    )
 
 
 TINY = {"epochs": 1, "images": 64, "monitor": None, "batch_size": 32}
@@ -386,7 +412,9 @@ def test_what_is_done_leaves_the_plan_and_what_was_begun_is_partial(kept, cli, m
     head, *lines = cli("plan")[1].splitlines()
     assert [line.split()[-1] for line in lines] == [spec.id for spec in specs[1:]]
     _, *lines = cli("status")[1].splitlines()
+    lines, own = lines[: len(specs)], lines[len(specs) :]
     assert [line.split()[0] for line in lines] == ["done", "partial"] + ["missing"] * (len(specs) - 2)
+    assert own[1:] == [f"  done  {SPEC.id}"]
     assert lines[0].split()[1:3] == ["61", "s"]
 
     # the beginning of an id is enough, and what is done is neither trained nor measured again
@@ -394,6 +422,39 @@ def test_what_is_done_leaves_the_plan_and_what_was_begun_is_partial(kept, cli, m
     code, out, _ = cli("run", done.id[:-3], "--device", "cpu")
     assert (code, out.split(":")[0]) == (0, done.id)
     assert tree(kept.roots[0]) == before
+
+
+def test_status_lists_ones_own_runs_and_what_is_begun_again(kept, cli, monkeypatch):
+    (done,) = asked = {run_spec("digits", "vanilla", epochs=1): []}
+    monkeypatch.setattr(chapters, "asked", lambda: {"06_evaluation": asked})
+    run = kept.get(SPEC.id)
+    kept.finish(done, store.build_model(done), run.history, run.cost, run.provenance)
+    code, out, err = cli("status")
+    assert (code, err) == (0, "")
+    _, first, head, own = out.splitlines()
+    assert first.endswith(done.id)
+    assert (head, own) == (f"your own, in {kept.roots[0]}: 1 runs done", f"  done  {SPEC.id}")
+    kept.save_checkpoint(done, {}, {})
+    assert f"{done.id}  begun again, and partial" in cli("status")[1]
+    assert SPEC.id not in cli("plan")[1]
+
+
+@pytest.mark.parametrize("word", ["plan", "status"])
+def test_a_damaged_record_hides_no_other(kept, cli, monkeypatch, word):
+    first, second = (run_spec("digits", "vanilla", epochs=1, seed=seed) for seed in range(2))
+    monkeypatch.setattr(chapters, "asked", lambda: {"06_evaluation": {first: [], second: []}})
+    path = kept.path(first.id) / "run.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    code, out, err = cli(word)
+    assert code == 2
+    head, *lines = out.splitlines()
+    assert head == "06_evaluation: 0 of 2 runs done"
+    assert [(line.split()[0], line.split()[-1]) for line in lines[:2]] == [
+        ("damaged", first.id),
+        ("missing", second.id),
+    ]
+    assert err.startswith(f"error: {path} is damaged (")
 
 
 # --- evaluate
@@ -462,6 +523,10 @@ BAD = [
     ([*RUN, "--reset", "always"], ["reset = 'always'", "cycle, staggered, never, random"]),
     ([*RUN, "--model", "resnet20"], ["model = 'resnet20'", "lenet"]),
     ([*RUN, "--threads", "0"], ["threads = 0", "at least 1"]),
+    ([*RUN, "--threads", "100000"], ["threads = 100000", "at most"]),
+    (["run", "--all", "--jobs", "2", "--alone"], ["--alone", "--jobs"]),
+    (["run", "--all", "--job", "2"], ["unrecognized arguments: --job", "did you mean '--jobs'"]),
+    ([*RUN, "--epoch", "2"], ["unrecognized arguments: --epoch", "did you mean '--epochs'"]),
     ([*RUN, "--device", "gpu"], ["device = 'gpu'", "auto, cpu, cuda"]),
     ([*RUN, "--device", "cuda"], ["device = 'cuda'", "0 GPUs", "try cpu or auto"]),
     ([*RUN, "--budget", "9"], ["budget = '9'", "as in 9m"]),
@@ -545,6 +610,14 @@ def test_a_store_that_is_no_folder_is_one_line_and_code_2(home, cli):
     (line,) = err.splitlines()
     assert line.startswith("error: ")
     assert (home / "runs").read_text() == "mine"
+
+
+def test_runs_of_two_data_sets_are_not_compared(kept, cli):
+    run, other = kept.get(SPEC.id), run_spec("mnist", "vanilla", epochs=1)
+    kept.finish(other, store.build_model(other), run.history, run.cost, run.provenance)
+    code, out, err = cli("compare", SPEC.id, other.id)
+    assert (code, out) == (2, "")
+    assert err == f"error: {SPEC.id} and {other.id} are of two data sets; only runs of one can be compared\n"
 
 
 @pytest.mark.parametrize(("text", "value"), [("90s", 90), ("9m", 540), ("1.5h", 5400), ("0.5s", 0.5)])

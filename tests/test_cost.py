@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simadv import paper
-from simbook import verdicts
+from simbook import paper, verdicts
 from simbook.plots import cost as plots
 from simbook.settings import Settings
 from simbook.tables import cost, cost_claims

@@ -32,7 +32,7 @@ SMALL = {"mnist": (28, 28), "fmnist": (28, 28), "cifar10": (32, 32, 3)}
 @pytest.fixture
 def small(monkeypatch):
     """Formats of 20 train and 10 test images, and arrays that fit them."""
-    forms = {name: form._replace(train=20, test=10) for name, form in data.FORMATS.items()}
+    forms = {name: form._replace(train=20, test=10, sha256="") for name, form in data.FORMATS.items()}
     monkeypatch.setattr(data, "FORMATS", forms)
     return lambda name: arrays(SMALL[name])
 
@@ -52,7 +52,7 @@ def arrays(image, train=20, test=10):
 def test_digits():
     digits = load("digits")
     assert digits.name == "digits"
-    assert (digits.image_shape, digits.classes) == ((1, 28, 28), 10)
+    assert digits.y_train.max() == digits.y_test.max() == 9
     assert digits.x_train.shape == (1437, 1, 28, 28)
     assert digits.x_test.shape == (360, 1, 28, 28)
     assert digits.x_train.dtype == torch.float32
@@ -83,7 +83,7 @@ def test_npz(name, small, tmp_path):
     np.savez_compressed(tmp_path / f"{name}.npz", **made)
     loaded = load(name, root=tmp_path)
     n = len(SMALL[name])
-    assert loaded.image_shape == ((1, 28, 28) if n == 2 else (3, 32, 32))
+    assert loaded.x_train.shape[1:] == ((1, 28, 28) if n == 2 else (3, 32, 32))
     assert loaded.x_train.is_contiguous()
     assert loaded.x_train.dtype == torch.float32
     assert loaded.y_train.tolist() == made["train_labels"].tolist()
@@ -105,6 +105,18 @@ def test_published_sizes():
 def test_unknown_set():
     with pytest.raises(InputError, match=r"did you mean 'mnist'.*allowed: digits, mnist, fmnist, cifar10"):
         load("minst")
+
+
+def test_other_images_under_a_known_name_are_told(small, tmp_path, monkeypatch):
+    """They may be of another set, or in another order, so that the first 1,000 are others."""
+    made = small("mnist")
+    np.savez(tmp_path / "mnist.npz", **made)
+    digest = hashlib.sha256(b"".join(made[key].tobytes() for key in data.KEYS)).hexdigest()
+    monkeypatch.setitem(data.FORMATS, "mnist", data.FORMATS["mnist"]._replace(sha256=digest[:16]))
+    load("mnist", root=tmp_path)  # a warning would be an error here
+    np.savez(tmp_path / "mnist.npz", **made | {"test_images": made["test_images"][::-1]})
+    with pytest.warns(UserWarning, match="mnist.npz holds other images, or the same in another order, than those"):
+        load("mnist", root=tmp_path)
 
 
 # --- damaged files

@@ -143,13 +143,6 @@ def test_evaluation_leaves_the_model_as_it_was():
     assert torch.equal(torch.get_rng_state(), rng)
 
 
-@pytest.mark.parametrize("sizes", [(0, 0), (3, 2)])
-def test_images_and_labels_must_fit(sizes):
-    net, x, y = half_right(0)
-    with pytest.raises(InputError, match=f"{sizes[0]} images and {sizes[1]} labels: there must be one label an image"):
-        accuracy(net, x[: sizes[0]], y[: sizes[1]])
-
-
 @given(error=st.floats(0, 1), most=st.floats(1e-3, 1))
 def test_rho_is_a_ratio(error, most):
     assert rho(error, most) == pytest.approx(error / most)
@@ -218,6 +211,13 @@ BIM = Attack(kind="BIM", epsilon=0.2, n1=10, n2=20)
 def test_a_plain_net_raises_no_doubt(plain, digits, attack):
     assert accuracy(plain, digits.x_test, digits.y_test).percent() > 60
     assert doubts(plain, digits.x_test, digits.y_test, attack) == []
+
+
+def test_an_attack_that_does_not_come_as_far_as_fgsm_is_not_doubted_for_it(plain, digits):
+    short = replace(BIM, n1=10, n2=1)
+    x, y = digits.x_test, digits.y_test
+    assert accuracy(plain, x, y, short).true > accuracy(plain, x, y, replace(short, kind="FGSM", n1=1, n2=1)).true
+    assert not [doubt for doubt in doubts(plain, x, y, short) if "stronger" in doubt]
 
 
 @pytest.mark.parametrize("mask", [Scaled, Quantised])

@@ -22,7 +22,6 @@ ALL, A_FILE, A_FUNCTION = 1_500, 250, 40
 EDGES = {
     "__init__": set(),
     "checks": set(),
-    "paper": set(),
     "attacks": {"checks"},
     "models": {"checks"},
     "data": {"checks"},

@@ -83,6 +83,12 @@ def test_unsupervised_losses_agree_with_loops(n, k, seed, form):
     assert float(uda(clean, adversarial, form=form)) == pytest.approx(both, abs=1e-6, rel=1e-9)
 
 
+@pytest.mark.parametrize("form", ["cov", "scatter"])
+def test_a_batch_of_one_has_no_covariance_and_no_distance(form):
+    """As the last batch of an epoch may be."""
+    assert float(coral(torch.randn(1, 4), torch.randn(1, 4), form=form)) == 0
+
+
 def test_coral_as_printed_is_a_covariance():
     clean, adversarial = logits(0, 9, 4), logits(1, 9, 4)
     expected = (torch.cov(clean.T) - torch.cov(adversarial.T)).abs().sum() / 16

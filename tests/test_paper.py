@@ -3,7 +3,7 @@
 import pytest
 
 from simadv.checks import InputError
-from simadv.paper import ABSTRACT, DATASETS, EPSILON, METHODS, TABLE1, TABLE2, TABLE3, TABLE4, TABLE5
+from simbook.paper import ABSTRACT, DATASETS, EPSILON, METHODS, TABLE1, TABLE2, TABLE3, TABLE4, TABLE5
 from simbook.printed import printed as table
 
 # The rows of the paper's text, copied by machine; percent signs and markup taken out, alpha = e^-3 as 1e-3.

@@ -103,6 +103,7 @@ def test_papermill_itself_stops_there(words, message, tmp_path):
     ("names", "message"),
     [
         ({"dataset": "mnits"}, "did you mean 'mnist'"),
+        ({"profile": "digits", "dataset": "mnist"}, "dataset = .mnist. is not known; allowed: all, digits"),
         ({"method": "pgd"}, "allowed: all, vanilla"),
         ({"epochs": 2.5}, "epochs = 2.5 must be a whole number"),
         ({"epochs": -1}, "at least 0"),

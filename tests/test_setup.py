@@ -288,7 +288,17 @@ def test_a_refreshed_chapter_keeps_its_figures_in_few_colours(book):
 
 
 @pytest.mark.parametrize("name", ["SIMADV_STORE", "SIMADV_DATA"])
-@pytest.mark.parametrize(("given", "seen"), [("mine", str(ROOT / "mine")), ("/a/b", "/a/b"), ("~/c", "~/c"), ("", "")])
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [
+        ("mine", str(ROOT / "mine")),
+        ("my own runs", str(ROOT / "my own runs")),
+        ("/a/b", "/a/b"),
+        ("/a b/c d", "/a b/c d"),
+        ("~/c", "~/c"),
+        ("", ""),
+    ],
+)
 def test_make_names_folders_from_where_it_was_called(name, given, seen, tmp_path):
     """Chapters run in book/, and a folder's name is meant from here."""
     shown = tmp_path / "show.mk"

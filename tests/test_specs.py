@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, fields, replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -355,7 +356,20 @@ def test_no_more_images_than_there_are(dataset, name, most):
 
 def test_no_other_method_is_cautioned():
     cycles = ("sim", "sim-k", "free-sim")
-    assert [method for method in OWN if run_spec("mnist", method, epochs=65).caution] == list(cycles)
+    assert [method for method in OWN if run_spec("mnist", method, epochs=65).caution] == ["free", *cycles]
+
+
+@pytest.mark.parametrize(("epochs", "trained"), [(1, 10), (4, 10), (14, 10), (16, 20), (65, 60)])
+def test_free_adv_says_where_it_trains_other_epochs_than_it_was_asked_for(epochs, trained):
+    told = f"each batch is replayed m = 10 times, so that {epochs} epochs are trained as {trained}"
+    assert run_spec("mnist", "free", epochs=epochs).caution == told
+    assert run_spec("mnist", "free", epochs=60).caution is None
+    assert run_spec("mnist", "free", epochs=epochs, m=1).caution is None
+
+
+def test_whole_numbers_of_numpy_make_the_same_spec():
+    assert run_spec("mnist", "sim", n2=np.int64(20), seed=np.int32(1)) == run_spec("mnist", "sim", n2=20, seed=1)
+    assert type(run_spec("mnist", "sim", seed=np.int32(1)).seed) is int
 
 
 def test_a_caution_is_a_warning_when_the_run_starts_and_the_run_goes_on(tmp_path):

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from simadv import data, evaluation, runs, store
+from simadv import checks, data, evaluation, runs, store
 from simadv.checks import InputError
 from simadv.specs import EvalSpec, run_spec
 from simadv.store import Store, StoreError, read_record, write_record, write_whole
@@ -119,15 +119,16 @@ def test_what_is_not_stored_is_said_with_the_nearest_guess(root, monkeypatch):
             ask(near)
 
 
-def test_states_are_missing_partial_and_done(root):
+def test_a_run_that_was_stopped_has_a_checkpoint_until_it_is_done(root):
     kept = Store(root)
-    assert (kept.state(SPEC), kept.state(OTHER)) == ("done", "missing")
+    assert kept.ids() == [SPEC.id]
+    assert not kept.checkpoint(OTHER).exists()
     with pytest.raises(runs.Unfinished, match=f"{OTHER.id}: time is up at epoch 0, step 1; it is saved"):
         train(OTHER, root, deadline=0)
-    assert kept.state(OTHER) == "partial"
+    assert kept.checkpoint(OTHER).exists()
     assert kept.ids() == [SPEC.id]
     train(OTHER, root)
-    assert kept.state(OTHER) == "done"
+    assert not kept.checkpoint(OTHER).exists()
     assert kept.ids() == sorted([SPEC.id, OTHER.id])
 
 
@@ -139,7 +140,7 @@ def test_another_spec_under_the_same_id_is_an_error(root, idle):
     record = read_record(path)
     write_record(path, record | {"spec": record["spec"] | {"lr": 0.5, "n1": 7.0}})
     before = tree(root)
-    for ask in (Store(root).find, Store(root).state, lambda spec: train(spec, root)):
+    for ask in (Store(root).find, lambda spec: train(spec, root)):
         with pytest.raises(StoreError, match=rf"^{SPEC.id} holds another spec \(lr: 0.5 != 0.001; n1: 7.0 != 10.0\)"):
             ask(SPEC)
     assert tree(root) == before
@@ -193,8 +194,8 @@ def test_a_damaged_record_is_an_error_and_stays_as_it_is(root, idle, damage):
     path.write_bytes(RECORDS[damage](content))
     before = tree(root)
     assert path.read_bytes() != content
-    name = f"^{SPEC.id.split('/')[1]}/run.json (is damaged|was changed).*; restore or delete it$"
-    for ask in (Store(root).find, Store(root).state, lambda spec: train(spec, root)):
+    name = f"{SPEC.id}/run.json (is damaged|was changed).*; restore or delete it$"
+    for ask in (Store(root).find, lambda spec: train(spec, root)):
         with pytest.raises(StoreError, match=name):
             ask(SPEC)
     for ask in (Store(root).get, Store(root).model):
@@ -402,14 +403,30 @@ def test_the_default_store_is_the_readers_own_over_the_published_one(own_store, 
     assert store.default().roots == [ROOT / "local_runs", ROOT / "book" / "runs"]
 
 
+def test_a_folder_that_cannot_be_written_to_is_told_before_a_measure_begins(root, tmp_path):
+    run = Store(root).get(SPEC.id)
+    (tmp_path / "digits").write_text("a file where a folder must be")
+    own = Store(tmp_path, root)
+    with pytest.raises(StoreError, match=rf"{SPEC.id} cannot be written to \(.*\); SIMADV_STORE names another"):
+        runs.measure(run, EvalSpec(attack="none", images=3), lambda model, data: pytest.fail("work"), store=own)
+
+
+def test_a_message_does_not_list_hundreds_of_names():
+    with pytest.raises(InputError, match=r"allowed: .*n39, \.\.\. \(100 in all\)$"):
+        checks.one_of("run", "m", [f"n{i}" for i in range(100)])
+
+
 def test_ones_own_store_is_never_the_published_one(monkeypatch):
-    for name in (store.PUBLISHED, store.PUBLISHED.parent / "runs" / ".." / "runs"):
+    for name in (store.PUBLISHED, store.PUBLISHED / "mine", store.PUBLISHED.parent / "runs" / ".." / "runs"):
         monkeypatch.setenv("SIMADV_STORE", str(name))
-        with pytest.raises(InputError, match=r"SIMADV_STORE = .* is the published store"):
+        with pytest.raises(InputError, match=r"SIMADV_STORE = .* is in the published store"):
             store.default()
     monkeypatch.chdir(store.PUBLISHED.parent)
     monkeypatch.setenv("SIMADV_STORE", "runs")
-    with pytest.raises(InputError, match="SIMADV_STORE = runs is the published store"):
+    with pytest.raises(InputError, match="SIMADV_STORE = runs is in the published store"):
+        store.default()
+    monkeypatch.setenv("SIMADV_STORE", str(store.PUBLISHED.parent / "intro.md"))
+    with pytest.raises(InputError, match="is a file; own runs need a folder"):
         store.default()
     monkeypatch.setenv("SIMADV_STORE", "~/of-mine")
     assert store.default().roots[0] == Path.home() / "of-mine"

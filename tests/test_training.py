@@ -19,6 +19,7 @@ from simadv.adversaries import SIM, Attacker, NoAdversary
 from simadv.attacks import Attack
 from simadv.checks import InputError
 from simadv.data import Identity
+from simadv.evaluation import accuracy
 from simadv.learners import Adversarial, FreeReplay
 from simadv.losses import CrossEntropy, DomainAdaptation
 from simadv.runs import rate_of, trainer_of
@@ -561,9 +562,11 @@ def test_a_run_that_is_out_of_time_goes_on_where_it_stopped(own_store):
     for step in range(1, 4):
         with pytest.raises(runs.Unfinished, match=f"{spec.id}: time is up at epoch {step // 3}, step {step % 3}"):
             runs.load_or_run(spec, device="cpu", deadline=time.monotonic())
-        assert own_store.state(spec) == "partial"
+        assert own_store.checkpoint(spec).exists()
+        assert own_store.find(spec) is None
     run = runs.load_or_run(spec, device="cpu")
-    assert own_store.state(spec) == "done"
+    assert own_store.find(spec) == run
+    assert not own_store.checkpoint(spec).exists()
     whole = finished(spec)
     assert run.history == whole.progress.history
     assert run.cost["forward"] == whole.progress.forward
@@ -639,8 +642,26 @@ def test_training_in_a_thread_needs_no_signals():
 def test_a_diverging_run_says_so():
     net, (x, y) = Own(), own_data(20)
     options = {"adversary": NoAdversary(), "epochs": 30, "batch_size": 8, "seed": 0}
-    with pytest.raises(FloatingPointError, match=r"the loss of epoch \d+ is (nan|inf): the run diverged"):
+    with pytest.raises(
+        FloatingPointError,
+        match=r"the loss of epoch \d+ is (nan|inf), \d+ weights after it are not finite: the run diverged",
+    ):
         fit(net, x, y, optimizer=sgd(net, lr=3e38), **options)
+
+
+def test_a_run_whose_last_update_breaks_the_weights_says_so():
+    """No loss is computed after it, so the loss alone would not tell."""
+
+    class Breaking(torch.optim.SGD):
+        def step(self, closure=None):
+            super().step(closure)
+            self.param_groups[0]["params"][0].data.view(-1)[0] = math.inf
+
+    net, (x, y) = Own(), own_data(20)
+    options = {"adversary": NoAdversary(), "epochs": 1, "batch_size": 20, "seed": 0}
+    said = r"the loss of epoch 0 is \d\.\d+, 1 weights after it are not finite: the run diverged"
+    with pytest.raises(FloatingPointError, match=said):
+        fit(net, x, y, optimizer=Breaking(net.parameters(), lr=0.1), **options)
 
 
 @pytest.mark.parametrize(
@@ -684,12 +705,23 @@ def test_progress_is_plain_numbers():
         lambda x, y: (2 * x, y),
         lambda x, y: (x - 0.1, y),
         lambda x, y: (x * float("nan"), y),
+        lambda x, y: (x, y[:, None]),
+        lambda x, y: (x, y.float()),
+        lambda x, y: (x, y.to(torch.uint8)),
+        lambda x, y: (x, y - 20),
+        lambda x, y: (x.numpy(), y),
+        lambda x, y: (x, y.tolist()),
     ],
 )
 def test_a_readers_tensors_are_checked_before_any_work(spoil):
     net = tiny_net(4)
     before = copy.deepcopy(net)
     x, y = spoil(*images(4, 8))
-    with pytest.raises(InputError, match=r"x must be floats \(N, C, H, W\) from 0 to 1, and y one label an image"):
+    said = (
+        r"must be a tensor|images must be floats \(N, C, H, W\) from 0 to 1|y must be int64 \(N,\) from 0, one an image"
+    )
+    with pytest.raises(InputError, match=said):
         fit(net, x, y, adversary=NoAdversary(), optimizer=sgd(net), epochs=1, batch_size=8, seed=0)
+    with pytest.raises(InputError, match=said):
+        accuracy(net, x, y)
     assert same(net, before)

@@ -3,9 +3,9 @@ r"""The tables of chapter 3: ATDA's features, Table 1, Fig. 2, and what the pape
 import numpy as np
 import pandas as pd
 
-from simadv import paper
 from simadv.runs import passes_per_image
 from simadv.store import Store, default
+from simbook import paper
 from simbook.chapters import ATTACKS, evaluations, standard
 from simbook.tables import embedding
 from simbook.tables.common import NAMES, NOT_RUN, Found, rate, share_of, title

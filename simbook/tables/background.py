@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from simadv import paper
 from simadv.attacks import Attack
 from simadv.store import Store, default
+from simbook import paper
 from simbook.measures.base import Measure
 from simbook.measures.gallery import LITERAL, Climb, Gallery
 from simbook.settings import Settings

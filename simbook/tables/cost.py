@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from simadv import paper
 from simadv.runs import passes_per_image
 from simadv.specs import DATASETS, TRAINING_IMAGES, run_spec
+from simbook import paper
 from simbook.settings import Settings
 from simbook.tables.common import NAMES, NOT_RUN, short, title
 

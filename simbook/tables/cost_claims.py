@@ -4,9 +4,9 @@ import math
 
 import pandas as pd
 
-from simadv import paper
 from simadv.specs import run_spec
 from simadv.store import Store
+from simbook import paper
 from simbook.settings import Settings
 from simbook.tables import cost, judging
 from simbook.tables.common import NAMES, Found, title

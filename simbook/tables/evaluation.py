@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pandas as pd
 from scipy.stats import binomtest
 
-from simadv import paper
 from simadv.runs import passes_per_image
 from simadv.specs import DATASETS, EvalSpec, RunSpec, run_spec
 from simadv.store import Store, default
+from simbook import paper
 from simbook.chapters import evaluations
 from simbook.tables.common import NAMES, NOT_RUN, Found, rate, seconds_an_epoch, title
 from simbook.tables.spread import cells, counted, over_seeds

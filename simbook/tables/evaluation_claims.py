@@ -4,10 +4,9 @@ import math
 
 import pandas as pd
 
-from simadv import paper
 from simadv.runs import passes_per_image
 from simadv.store import Store
-from simbook import chapters
+from simbook import chapters, paper
 from simbook.settings import EvaluationSettings
 from simbook.tables import cost, evaluation, judging
 from simbook.tables.common import Found, among, rate

@@ -4,8 +4,8 @@ import math
 
 import pandas as pd
 
-from simadv import paper
 from simadv.store import Store
+from simbook import paper
 from simbook.settings import EvaluationSettings
 from simbook.tables import cost, evaluation, judging
 from simbook.tables.common import Found

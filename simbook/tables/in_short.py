@@ -4,11 +4,10 @@ import textwrap
 
 import pandas as pd
 
-from simadv import paper
 from simadv.runs import passes_per_image
 from simadv.specs import run_spec
 from simadv.store import Store
-from simbook import chapters, verdicts
+from simbook import chapters, paper, verdicts
 from simbook.settings import EvaluationSettings
 from simbook.tables import beyond, beyond_told, judging, sim_adv
 from simbook.tables.beyond_claims import NEAR, best, one, without_attacks, withstood

@@ -2,9 +2,9 @@ r"""The questions that a careful reader asks of section 6, answered with numbers
 
 import pandas as pd
 
-from simadv import paper
 from simadv.runs import passes_per_image
 from simadv.specs import DATASETS, run_spec
+from simbook import paper
 from simbook.tables import sim_adv
 from simbook.tables.common import NAMES, Found, rate
 
