@@ -1,10 +1,12 @@
 r"""The verdicts of every chapter, asked for in one way."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 
 import pandas as pd
 
+from simadv.specs import DATASETS
 from simadv.store import Store, default
 from simbook import chapters
 from simbook.settings import EvaluationSettings, Settings
@@ -19,6 +21,7 @@ from simbook.tables import (
     sim_adv_claims,
 )
 from simbook.tables.common import Found
+from simbook.tables.judging import UNTESTED
 
 # in the order of the claims
 JUDGES: dict[str, Callable[..., pd.DataFrame]] = {
@@ -38,8 +41,17 @@ def of_chapter(chapter: str, found: Found, settings: Settings, *, store: Store |
 
     Columns: ``claim`` (its number), ``text``, ``where`` in the paper, ``dataset``, ``part`` (what is measured),
     ``paper``, ``ours`` and ``verdict``, all text. :func:`simbook.tables.judging.summary` has one verdict a claim.
+    A reader's training of fewer epochs than the book's shows its numbers, and judges nothing.
     """
-    return JUDGES[chapter](found, settings, store=store)
+    table = JUDGES[chapter](found, settings, store=store)
+    short = [name for name in table.dataset.unique() if name in DATASETS and settings.epochs < DATASETS[name]["epochs"]]
+    if settings.epochs and short and chapter != "cost":  # whose times are of no training
+        table.loc[table.dataset.isin(short), "verdict"] = UNTESTED
+        warnings.warn(
+            f"{settings.epochs} epochs are fewer than the book's on {', '.join(short)}: no claim is judged",
+            stacklevel=2,
+        )
+    return table
 
 
 def read(settings: EvaluationSettings, *, store: Store | None = None) -> dict[str, Found]:

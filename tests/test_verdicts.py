@@ -44,6 +44,23 @@ def test_a_margin_is_judged_by_its_sign_and_by_how_near_it_is():
     assert judging.near(np.nan, 1.0, within=5.0) == "not tested"
 
 
+def test_fewer_epochs_than_the_books_judge_nothing_and_show_their_numbers(monkeypatch):
+    rows = [judging.parts([("C5.2", "x > 0", 1.0, None, "holds")])]
+    made = judging.gathered({"mnist": rows, "fmnist": rows, "plane": rows})  # the plane has no epochs
+    monkeypatch.setitem(verdicts.JUDGES, "05_sim_adv", lambda *found, **more: made.copy())
+    whole = verdicts.of_chapter("05_sim_adv", [], Settings())
+    assert set(whole.verdict) == {"holds"}
+    for epochs, short, words in [
+        (2, "mnist, fmnist", ["not tested", "not tested", "holds"]),
+        (60, "fmnist", ["holds", "not tested", "holds"]),
+    ]:
+        with pytest.warns(UserWarning, match=f"^{epochs} epochs are fewer than the book's on {short}: no claim is"):
+            judged = verdicts.of_chapter("05_sim_adv", [], Settings(epochs=epochs))
+        assert judged.verdict.tolist() == words
+        assert judged.drop(columns="verdict").equals(whole.drop(columns="verdict"))
+    assert verdicts.of_chapter("05_sim_adv", [], Settings(epochs=80)).equals(whole)
+
+
 @given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=5))
 def test_a_claim_is_worth_the_worst_of_its_parts(parts):
     said = judging.together(pd.Series(parts))
