@@ -196,8 +196,8 @@ def measure(run: Run, spec, work, *, store: Store | None = None, device: str = "
     if (found := store.evaluation(run, spec)) is not None:
         return found
     target = pick_device(device)
-    store.writable(run.spec)  # before the work, not after it
     model, dataset = store.model(run, device=target), load_data(run.spec.dataset, target)
+    store.writable(run.spec)  # before the work, not after it
     began = time.perf_counter()
     result = work(model, dataset)
     about = {"seconds": time.perf_counter() - began, "provenance": provenance(target, alone=alone)}

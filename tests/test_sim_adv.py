@@ -311,6 +311,9 @@ def test_watched_and_sawtooth_by_hand():
     assert text["epochs at less than half of it"] == "5 of 40"
     assert text["back after"] == "4.0 epochs"
     assert "5 of 40 epochs" in told.of_sawtooth(tables.sawtooth(seen))
+    short = tables.watched([(cycle, Shelf().add(cycle, history(robust[:2], clean=98.0)))])
+    said = told.of_sawtooth(tables.sawtooth(short))
+    assert said.endswith("80.0 % after the last epoch; it ended within the first cycle.")
 
 
 def test_a_reset_without_a_way_back_has_no_mean():

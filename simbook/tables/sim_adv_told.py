@@ -53,9 +53,10 @@ def of_sawtooth(facts: pd.DataFrame) -> str:
     """Return what the monitor saw of each run, a sentence a run."""
     said = []
     for row in facts.itertuples():
-        if pd.isna(row.lowest):
-            continue
         text = f"{NAMES[row.dataset]}, rate {rate(row.lr)}, {row.title}: {row.last:.1f} % after the last epoch; "
+        if pd.isna(row.lowest):
+            said.append(f"{text}it ended within the first cycle.")
+            continue
         text += f"{row.lowest:.1f} % at the lowest since the first cycle, after epoch {row.at:.0f}; "
         text += f"{row.lost:.0f} of {row.later} epochs at less than half of the last"
         if pd.notna(row.back):
