@@ -146,7 +146,7 @@ def test_without_the_environment_nothing_is_asked_for_and_asking_says_why(own_st
     assert chapters.unmeasured(run, [measure], own_store) == [measure]
 
 
-@pytest.mark.skipif(not workers.INSTALLED.exists(), reason="make peers sets up the library")
+@pytest.mark.skipif(not workers.INSTALLED.exists(), reason="AutoAttack needs make peers")
 def test_the_library_itself(own_store, digits):
     """A net that is not robust falls, and every example lies in its ball."""
     run = load_or_run(run_spec("digits", "vanilla", epochs=3, monitor=None), store=own_store, device="cpu")

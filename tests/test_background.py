@@ -70,9 +70,9 @@ def test_ids_tell_every_setting_apart_and_equal_ones_together():
     assert Climb().id.startswith("climb-")
 
 
-def test_what_no_measure_does_is_not_done():
-    with pytest.raises(NotImplementedError):
-        Measure().work(None, None, None)
+def test_a_measure_without_its_work_is_none():
+    with pytest.raises(TypeError, match="abstract class Measure"):
+        Measure()
 
 
 def test_take_measures_once_and_finds_it_again(own_store, monkeypatch):

@@ -1,5 +1,6 @@
 r"""What all measures are: a frozen spec with an id, and the work that it stands for."""
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 
 from torch import nn
@@ -11,7 +12,7 @@ from simadv.store import Run, Store
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure:
+class Measure(ABC):
     """Something that is measured of a trained model on its test set.
 
     Args:
@@ -30,9 +31,9 @@ class Measure:
         """Return what must be there first, or None: most measures need the run alone."""
         return None
 
+    @abstractmethod
     def work(self, spec: RunSpec, model: nn.Module, dataset: Dataset) -> dict:
         """Return what was measured, as plain numbers and lists that JSON holds."""
-        raise NotImplementedError
 
 
 def take(run: Run, measure: Measure | EvalSpec, *, store: Store, device: str = "auto") -> dict:
