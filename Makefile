@@ -16,7 +16,7 @@ PY = $(or $(FOUND),$(error Python 3.11 or 3.12 with its venv module is needed; t
 # chapters run in book/: a folder that is named from here must be found from there
 define from_here
 ifneq ($$(filter-out /% ~%,$$(firstword $$($(1)))),)
-export $(1) := $$(CURDIR)/$$($(1))
+override export $(1) := $$(CURDIR)/$$($(1))
 endif
 endef
 $(eval $(call from_here,SIMADV_STORE))
@@ -40,7 +40,7 @@ help: ## show this
 book: .venv/.installed ## execute every chapter, build _build/html; PROFILE=digits trains all of it, in minutes
 	$(RUN) book/build.py --profile $(PROFILE)
 
-chapter: .venv/.installed ## rerun one: NAME=06_evaluation ARGS="-p dataset mnist -p epochs 2"
+chapter: .venv/.installed ## rerun one: NAME=06_evaluation ARGS="-p dataset digits -p epochs 2"
 	@mkdir -p _build/chapters
 	$(RUN) -m papermill --cwd book -k python3 $(ARGS) book/$(NAME).ipynb _build/chapters/$(NAME).ipynb
 

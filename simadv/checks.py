@@ -4,6 +4,7 @@ import difflib
 import math
 from collections.abc import Iterable
 from numbers import Integral, Real
+from operator import index  # a whole number of any kind, NumPy's too, as an int
 
 import torch
 
@@ -56,7 +57,7 @@ def whole(name: str, value: object, *, least: int) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise InputError(f"{name} = {value!r} must be a whole number of at least {least}")
-    return int(number(name, value, least=least, most=2**63 - 1))
+    return index(number(name, value, least=least, most=2**63 - 1))
 
 
 def images(x: object, y: object = None) -> None:
@@ -65,9 +66,8 @@ def images(x: object, y: object = None) -> None:
     Raises:
         InputError: ``x`` are no floats ``(N, C, H, W)`` from 0 to 1, N at least 1, or ``y`` no int64 ``(N,)`` from 0.
     """
-    for name, value in (("x", x), ("y", x if y is None else y)):
-        if not isinstance(value, torch.Tensor):
-            raise InputError(f"{name} is a {type(value).__name__}; it must be a tensor")
+    if not (isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor | None)):
+        raise InputError(f"x is a {type(x).__name__} and y a {type(y).__name__}; both must be tensors")
     if not (x.ndim == 4 and x.is_floating_point() and len(x) and 0 <= x.min() <= x.max() <= 1):
         raise InputError(f"x {x.dtype} {tuple(x.shape)}: images must be floats (N, C, H, W) from 0 to 1")
     if y is not None and not (y.shape == x.shape[:1] and y.dtype == torch.int64 and y.min() >= 0):

@@ -182,8 +182,7 @@ def batches(n: int, batch_size: int, *, generator: torch.Generator) -> Iterator[
     Raises:
         InputError: ``n`` or ``batch_size`` is no whole number of at least 1.
     """
-    whole("n", n, least=1)
-    whole("batch_size", batch_size, least=1)
+    n, batch_size = whole("n", n, least=1), whole("batch_size", batch_size, least=1)
     return iter(torch.randperm(n, generator=generator, device=generator.device).split(batch_size))
 
 

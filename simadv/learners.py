@@ -71,7 +71,7 @@ class FreeReplay:
 
     def __init__(self, model: nn.Module, optimizer, precision: str, *, epsilon: float, m: int, slots: Tensor) -> None:
         self.model, self.optimizer, self.precision = model, optimizer, precision
-        self.epsilon, self.m = number("epsilon", epsilon, above=0), whole("m", m, least=1)
+        self.epsilon, self.m = number("epsilon", epsilon, above=0, most=1), whole("m", m, least=1)
         self.delta, self.updates, self.passes = torch.zeros_like(slots), m, (m, m)
 
     def __call__(self, x_hat: Tensor, y: Tensor, index: Tensor, *, epoch: int, view, generator) -> Tensor:

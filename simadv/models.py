@@ -198,8 +198,7 @@ def build(name: str, *, image_shape: tuple[int, int, int], classes: int, seed: i
     make, shape = MODELS[one_of("model", name, MODELS)]
     if tuple(image_shape) != shape:
         raise InputError(f"model {name!r} takes images (C, H, W) of {shape}, not {tuple(image_shape)}")
-    whole("classes", classes, least=2)
-    whole("seed", seed, least=0)
+    classes, seed = whole("classes", classes, least=2), whole("seed", seed, least=0)
     with torch.random.fork_rng(devices=[]):
         # torch.manual_seed would reseed every GPU too, which the fork does not restore.
         torch.default_generator.manual_seed(seed)

@@ -19,7 +19,7 @@ from simadv.checks import InputError
 from simadv.learners import NATIVE, Adversarial, FreeReplay
 from simadv.losses import AdversarialHalf, CrossEntropy, DomainAdaptation
 from simadv.neighbours import MEP, Consistency, FreeSIM
-from simadv.specs import CLASSES, IMAGE_SHAPES, METHODS, TRAINING_IMAGES, EvalSpec, RunSpec
+from simadv.specs import CLASSES, IMAGE_SHAPES, METHODS, TEST_IMAGES, TRAINING_IMAGES, EvalSpec, RunSpec
 from simadv.store import HOME, Run, Store, build_model, default
 from simadv.training import Monitor, Trainer
 
@@ -210,9 +210,10 @@ def evaluate(run: Run, spec: EvalSpec, **options) -> dict:
     ``options`` are those of :func:`measure`: a stored evaluation is found, a missing one is made and stored.
     """
 
+    if (spec.images or 0) > (most := TEST_IMAGES[run.spec.dataset]):
+        raise InputError(f"images = {spec.images}: the test set of {run.spec.dataset} has {most}")
+
     def work(model, dataset: data.Dataset) -> dict:
-        if (spec.images or 0) > len(dataset.x_test):
-            raise InputError(f"images = {spec.images}: the test set of {run.spec.dataset} has {len(dataset.x_test)}")
         x, y, label = dataset.x_test[: spec.images], dataset.y_test[: spec.images], f"{run.spec.id} under {spec.attack}"
         return asdict(evaluation.accuracy(model, x, y, spec.attack_on(run.spec), seed=spec.seed, label=label))
 

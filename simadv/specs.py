@@ -8,7 +8,7 @@ import numpy as np
 
 from simadv.adversaries import RESETS
 from simadv.attacks import LABELS, MODES, PROJECTIONS, Attack
-from simadv.checks import InputError, number, one_of, whole
+from simadv.checks import InputError, index, number, one_of, whole
 from simadv.losses import CORAL_FORMS
 from simadv.neighbours import NoisyFGSM
 
@@ -80,7 +80,7 @@ _OF_METHODS = {name for settings in METHODS.values() for name in settings} - {"b
 
 def short_hash(values: dict) -> str:
     """Return six hex digits of the SHA-256 of ``values`` as canonical JSON."""
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False, default=index)
     return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 

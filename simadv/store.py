@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from simadv import models
-from simadv.checks import InputError, one_of
+from simadv.checks import InputError, index, one_of
 from simadv.specs import CLASSES, IMAGE_SHAPES, EvalSpec, RunSpec
 
 HOME = Path(__file__).resolve().parents[1]
@@ -65,8 +65,8 @@ def fingerprint(tensors: dict[str, Tensor], about: dict[str, str]) -> str:
 
 def write_record(path: Path, record: dict) -> None:
     """Write ``record`` as JSON that carries its own checksum."""
-    body = json.dumps(record, indent=1, allow_nan=False)
-    text = json.dumps({"sha256": sha256(body.encode()), "record": record}, indent=1, allow_nan=False)
+    body = json.dumps(record, indent=1, allow_nan=False, default=index)
+    text = json.dumps({"sha256": sha256(body.encode()), "record": json.loads(body)}, indent=1)
     write_whole(path, lambda part: part.write_text(text + "\n"))
 
 

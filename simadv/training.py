@@ -200,7 +200,7 @@ class Trainer:
         began = time.perf_counter()
         record = {"epoch": progress.epoch, "loss": float(self.loss_sum) / len(self.x)}  # waits for the device
         progress.seconds += time.perf_counter() - began
-        lost = sum(int((~value.isfinite()).sum()) for value in self.learner.model.state_dict().values())
+        lost = sum(int((~weight.isfinite()).sum()) for weight in self.learner.model.parameters())
         if lost or not math.isfinite(record["loss"]):
             found = f"the loss of epoch {progress.epoch} is {record['loss']}, {lost} weights after it are not finite"
             raise FloatingPointError(f"{found}: the run diverged")

@@ -25,9 +25,7 @@ NUMBERS |= {"k": int, "fresh": int, "momentum": float}
 NUMBERS |= {"lr": float, "epsilon": float, "n1": float, "lambda_": float, "beta": float, "weight_decay": float}
 
 
-OPTIONS = [f"--{name.rstrip('_')}" for name in (*NUMBERS, *CHOICES, "budget", "jobs", "again", "alone", "all")]
-OPTIONS += [f"--{name}" for name in ("attack", "device", "threads")]
-
+CHECKPOINT = "checkpoint.safetensors"
 DONE = ("done", "unmeasured")  # what a run may be called that has been trained
 
 
@@ -43,12 +41,24 @@ class Parser(argparse.ArgumentParser):
     """A parser that says what was wrong in one line."""
 
     def __init__(self, **settings) -> None:
+        self.options = []
         super().__init__(allow_abbrev=False, **settings)  # a beginning may fit another option tomorrow
 
+    def add_argument(self, *names: str, **settings) -> argparse.Action:
+        """Add an argument, and remember what it is called."""
+        self.options += [name for name in names if name.startswith("--")]
+        return super().add_argument(*names, **settings)
+
+    def parse_known_args(self, *words, **settings) -> tuple[argparse.Namespace, list[str]]:
+        """Parse, and say of an option that a command has not which of its own is near."""
+        found, rest = super().parse_known_args(*words, **settings)
+        if unknown := [word for word in rest if word.startswith("--")]:
+            self.error(f"unrecognized arguments: {' '.join(rest)}{guess(unknown[0], self.options)}")
+        return found, rest
+
     def error(self, message: str) -> None:
-        """Raise what was wrong, with the nearest option where one is not known."""
-        unknown = re.match(r"unrecognized arguments: (--[\w-]+)", message)
-        raise InputError(message + (guess(unknown[1], OPTIONS) if unknown else ""))
+        """Raise what was wrong."""
+        raise InputError(message)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -57,7 +67,9 @@ def parser() -> argparse.ArgumentParser:
     names = "{plan,run,status,evaluate,compare,verify,publish}"
     commands = top.add_subparsers(dest="command", required=True, metavar=names)
     commands.add_parser("plan", help="list the runs that the chapters ask for and that are not done, with their cost")
-    commands.add_parser("status", help="list all runs that the chapters ask for: done, partial or missing")
+    commands.add_parser(
+        "status", help="list the runs that the chapters ask for, done, partial or missing, and your own"
+    )
     run = commands.add_parser("run", help="train runs: those of the plan by id, all of it, or one of your own")
     run.add_argument("ids", nargs="*", metavar="ID", help="beginnings of ids that plan prints: all runs that fit")
     run.add_argument("--all", action="store_true", help="everything that plan lists, in its order")
@@ -115,11 +127,27 @@ def listing(kept: store.Store, *, todo: bool) -> None:
         for word, line in lines.values():
             if not (todo and word == "done"):
                 print(line)
-    own = [run_id for run_id in store.Store(kept.roots[0]).ids() if run_id not in known]
-    if own and not todo:
-        print("\n".join([f"your own, in {kept.roots[0]}: {len(own)} runs done", *(f"  done  {name}" for name in own)]))
+    own = {} if todo else {name: word for name, word in of_ones_own(kept, damaged).items() if name not in known}
+    if own:
+        done = sum(word == "done" for word in own.values())
+        print(f"your own, in {kept.roots[0]}: {done} of {len(own)} runs done")
+        print("\n".join(f"  {word:8}{name}" for name, word in own.items()))
     if damaged:
         raise store.StoreError("; ".join(dict.fromkeys(damaged.values())))
+
+
+def of_ones_own(kept: store.Store, damaged: dict[str, str]) -> dict[str, str]:
+    """Return the state of each run in a reader's own store by its id; why one is damaged goes into ``damaged``."""
+    own, states = kept.roots[0], {}
+    for folder in sorted({path.parent for name in ("run.json", CHECKPOINT) for path in own.glob(f"*/*/{name}")}):
+        run_id = str(folder.relative_to(own))
+        states[run_id] = "done" if (folder / "run.json").exists() else "partial"
+        if states[run_id] == "done":
+            try:
+                kept.get(run_id)
+            except store.StoreError as why:
+                damaged[run_id], states[run_id] = str(why), "damaged"
+    return states
 
 
 def state(spec: RunSpec, measures: list, kept: store.Store) -> tuple[str, str]:

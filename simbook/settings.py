@@ -26,7 +26,7 @@ class Settings:
 
     Args:
         profile: ``published`` reads the store and shows what is missing as not run; ``digits`` trains everything.
-        dataset: one of the profile's, or ``all``.
+        dataset: any with ``published``, ``digits`` with ``digits``; ``all``: those of the profile.
         epochs: 0 for the book's own.
         seed: of every run.
         train: train what the published store lacks too.

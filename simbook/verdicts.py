@@ -44,14 +44,17 @@ def of_chapter(chapter: str, found: Found, settings: Settings, *, store: Store |
     A reader's training of fewer epochs than the book's shows its numbers, and judges nothing.
     """
     table = JUDGES[chapter](found, settings, store=store)
-    short = [name for name in table.dataset.unique() if name in DATASETS and settings.epochs < DATASETS[name]["epochs"]]
-    if settings.epochs and short and chapter != "cost":  # whose times are of no training
-        table.loc[table.dataset.isin(short), "verdict"] = UNTESTED
-        warnings.warn(
-            f"{settings.epochs} epochs are fewer than the book's on {', '.join(short)}: no claim is judged",
-            stacklevel=2,
-        )
-    return table
+    return table if chapter == "cost" else unjudged(table, settings)  # whose times are of no training
+
+
+def unjudged(table: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Return the parts of claims with no verdict where a reader trained fewer epochs than the book."""
+    known = [name for name in table.dataset.unique() if name in DATASETS]
+    short = [name for name in known if 0 < settings.epochs < DATASETS[name]["epochs"]]
+    if short:
+        told = f"{settings.epochs} epochs are fewer than the book's on {', '.join(short)}: no claim is judged there"
+        warnings.warn(told, stacklevel=3)
+    return table.assign(verdict=table.verdict.mask(table.dataset.isin(short), UNTESTED))
 
 
 def read(settings: EvaluationSettings, *, store: Store | None = None) -> dict[str, Found]:
@@ -71,5 +74,5 @@ def book(settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
         [of_chapter(name, runs, settings, store=store).assign(chapter=name) for name, runs in found.items()],
         ignore_index=True,
     )
-    first = first_claims.verdicts(later, found["06_evaluation"], settings, store=store).assign(chapter="claims")
-    return pd.concat([first, later], ignore_index=True)
+    first = unjudged(first_claims.verdicts(later, found["06_evaluation"], settings, store=store), settings)
+    return pd.concat([first.assign(chapter="claims"), later], ignore_index=True)

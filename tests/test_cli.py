@@ -11,6 +11,7 @@ import sys
 import termios
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,13 @@ def test_an_option_may_be_written_with_a_dash(kept, cli, straight, monkeypatch):
     words = [word.replace("_", "-") if word.startswith("--") else word for word in OWN]
     assert "--batch-size" in words
     assert cli(*words)[:2] == straight[1][:2]
+
+
+@pytest.mark.parametrize("words", [["status", "--all"], ["compare", "A", "--epochs", "2"], ["plan", "--jobs", "2"]])
+def test_no_option_is_suggested_that_a_command_has_not(home, cli, words):
+    code, out, err = cli(*words)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(r"error: unrecognized arguments: --\w+( 2)?\n", err)
 
 
 def test_a_full_disk_is_one_line_and_code_1_and_what_was_saved_stays(home, cli, monkeypatch):
@@ -414,7 +422,7 @@ def test_what_is_done_leaves_the_plan_and_what_was_begun_is_partial(kept, cli, m
     _, *lines = cli("status")[1].splitlines()
     lines, own = lines[: len(specs)], lines[len(specs) :]
     assert [line.split()[0] for line in lines] == ["done", "partial"] + ["missing"] * (len(specs) - 2)
-    assert own[1:] == [f"  done  {SPEC.id}"]
+    assert own[1:] == [f"  done    {SPEC.id}"]
     assert lines[0].split()[1:3] == ["61", "s"]
 
     # the beginning of an id is enough, and what is done is neither trained nor measured again
@@ -433,7 +441,13 @@ def test_status_lists_ones_own_runs_and_what_is_begun_again(kept, cli, monkeypat
     assert (code, err) == (0, "")
     _, first, head, own = out.splitlines()
     assert first.endswith(done.id)
-    assert (head, own) == (f"your own, in {kept.roots[0]}: 1 runs done", f"  done  {SPEC.id}")
+    assert (head, own) == (f"your own, in {kept.roots[0]}: 1 of 1 runs done", f"  done    {SPEC.id}")
+    begun = replace(SPEC, seed=5)
+    kept.save_checkpoint(begun, {}, {})
+    assert cli("status")[1].splitlines()[2:] == [
+        f"your own, in {kept.roots[0]}: 1 of 2 runs done",
+        *sorted([f"  done    {SPEC.id}", f"  partial {begun.id}"], key=lambda line: line[10:]),
+    ]
     kept.save_checkpoint(done, {}, {})
     assert f"{done.id}  begun again, and partial" in cli("status")[1]
     assert SPEC.id not in cli("plan")[1]
@@ -455,6 +469,16 @@ def test_a_damaged_record_hides_no_other(kept, cli, monkeypatch, word):
         ("missing", second.id),
     ]
     assert err.startswith(f"error: {path} is damaged (")
+
+
+def test_a_damaged_run_of_ones_own_is_told(kept, cli, monkeypatch):
+    monkeypatch.setattr(chapters, "asked", dict)
+    path = kept.path(SPEC.id) / "run.json"
+    path.write_text("{")
+    code, out, err = cli("status")
+    assert (code, out.splitlines()[1:]) == (2, [f"  damaged {SPEC.id}"])
+    assert err.startswith(f"error: {path} is damaged (")
+    assert cli("plan") == (0, "", "")
 
 
 # --- evaluate
@@ -527,6 +551,8 @@ BAD = [
     (["run", "--all", "--jobs", "2", "--alone"], ["--alone", "--jobs"]),
     (["run", "--all", "--job", "2"], ["unrecognized arguments: --job", "did you mean '--jobs'"]),
     ([*RUN, "--epoch", "2"], ["unrecognized arguments: --epoch", "did you mean '--epochs'"]),
+    (["evaluate", SPEC.id, "--atack", "FGSM"], ["unrecognized arguments: --atack", "did you mean '--attack'"]),
+    (["evaluate", SPEC.id, "--images", "361", "--device", "cpu"], ["images = 361: the test set of digits has 360"]),
     ([*RUN, "--device", "gpu"], ["device = 'gpu'", "auto, cpu, cuda"]),
     ([*RUN, "--device", "cuda"], ["device = 'cuda'", "0 GPUs", "try cpu or auto"]),
     ([*RUN, "--budget", "9"], ["budget = '9'", "as in 9m"]),

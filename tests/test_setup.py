@@ -303,5 +303,6 @@ def test_make_names_folders_from_where_it_was_called(name, given, seen, tmp_path
     """Chapters run in book/, and a folder's name is meant from here."""
     shown = tmp_path / "show.mk"
     shown.write_text(f"include {ROOT / 'Makefile'}\nshow:\n\t@printenv {name} || true\n", encoding="utf-8")
-    done = run("make", "-s", "-f", str(shown), "show", cwd=ROOT, **{name: given})
-    assert done.stdout.strip() == seen
+    for words, environment in (([], {name: given}), ([f"{name}={given}"], {})):
+        done = run("make", "-s", "-f", str(shown), "show", *words, cwd=ROOT, **environment)
+        assert done.stdout.strip() == seen

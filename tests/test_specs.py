@@ -370,6 +370,7 @@ def test_free_adv_says_where_it_trains_other_epochs_than_it_was_asked_for(epochs
 def test_whole_numbers_of_numpy_make_the_same_spec():
     assert run_spec("mnist", "sim", n2=np.int64(20), seed=np.int32(1)) == run_spec("mnist", "sim", n2=20, seed=1)
     assert type(run_spec("mnist", "sim", seed=np.int32(1)).seed) is int
+    assert EvalSpec(attack="FGSM", images=np.int64(3)).id == EvalSpec(attack="FGSM", images=3).id
 
 
 def test_a_caution_is_a_warning_when_the_run_starts_and_the_run_goes_on(tmp_path):

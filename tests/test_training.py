@@ -649,6 +649,12 @@ def test_a_diverging_run_says_so():
         fit(net, x, y, optimizer=sgd(net, lr=3e38), **options)
 
 
+def test_a_mask_of_infinities_is_no_weight():
+    net, (x, y) = Own(), own_data(20)
+    net.register_buffer("mask", torch.full((2,), -math.inf))
+    fit(net, x, y, optimizer=sgd(net), adversary=NoAdversary(), epochs=1, batch_size=20, seed=0)
+
+
 def test_a_run_whose_last_update_breaks_the_weights_says_so():
     """No loss is computed after it, so the loss alone would not tell."""
 

@@ -1,6 +1,7 @@
 """Verdicts: how parts of claims are judged and put together, chapter 6's claims, and that all chapters are alike."""
 
 import re
+import warnings
 from types import SimpleNamespace
 
 import nbformat
@@ -54,11 +55,24 @@ def test_fewer_epochs_than_the_books_judge_nothing_and_show_their_numbers(monkey
         (2, "mnist, fmnist", ["not tested", "not tested", "holds"]),
         (60, "fmnist", ["holds", "not tested", "holds"]),
     ]:
-        with pytest.warns(UserWarning, match=f"^{epochs} epochs are fewer than the book's on {short}: no claim is"):
+        with pytest.warns(
+            UserWarning, match=f"^{epochs} epochs are fewer than the book's on {short}: no claim is judged there$"
+        ):
             judged = verdicts.of_chapter("05_sim_adv", [], Settings(epochs=epochs))
         assert judged.verdict.tolist() == words
         assert judged.drop(columns="verdict").equals(whole.drop(columns="verdict"))
     assert verdicts.of_chapter("05_sim_adv", [], Settings(epochs=80)).equals(whole)
+
+
+def test_the_first_claims_are_not_judged_by_fewer_epochs_either(monkeypatch, tmp_path):
+    judged = judging.gathered({"mnist": [judging.parts([("C1.1", "x > 0", 1.0, None, "holds")])]})
+    monkeypatch.setattr(verdicts.first_claims, "verdicts", lambda *found, **more: judged.copy())
+    monkeypatch.setattr(verdicts, "JUDGES", {"06_evaluation": lambda *found, **more: judged.copy()})
+    for epochs, word in ((0, "holds"), (2, "not tested"), (60, "holds")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            table = verdicts.book(Settings(dataset="mnist", epochs=epochs), store=Store(tmp_path))
+        assert table[["chapter", "verdict"]].values.tolist() == [["claims", word], ["06_evaluation", word]]
 
 
 @given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=5))
