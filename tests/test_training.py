@@ -724,7 +724,7 @@ def test_a_readers_tensors_are_checked_before_any_work(spoil):
     before = copy.deepcopy(net)
     x, y = spoil(*images(4, 8))
     said = (
-        r"must be a tensor|images must be floats \(N, C, H, W\) from 0 to 1|y must be int64 \(N,\) from 0, one an image"
+        r"must be tensors|images must be floats \(N, C, H, W\) from 0 to 1|y must be int64 \(N,\) from 0, one an image"
     )
     with pytest.raises(InputError, match=said):
         fit(net, x, y, adversary=NoAdversary(), optimizer=sgd(net), epochs=1, batch_size=8, seed=0)
