@@ -4,7 +4,7 @@ import difflib
 import math
 from collections.abc import Iterable
 from numbers import Integral, Real
-from operator import index  # a whole number of any kind, NumPy's too, as an int
+from operator import index
 
 import torch
 

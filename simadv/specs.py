@@ -3,12 +3,13 @@ r"""What a run is: a frozen record of every setting that changes a bit of its re
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
+from operator import index
 
 import numpy as np
 
 from simadv.adversaries import RESETS
 from simadv.attacks import LABELS, MODES, PROJECTIONS, Attack
-from simadv.checks import InputError, index, number, one_of, whole
+from simadv.checks import InputError, number, one_of, whole
 from simadv.losses import CORAL_FORMS
 from simadv.neighbours import NoisyFGSM
 

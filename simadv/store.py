@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from operator import index
 from pathlib import Path
 
 import filelock
@@ -25,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from simadv import models
-from simadv.checks import InputError, index, one_of
+from simadv.checks import InputError, one_of
 from simadv.specs import CLASSES, IMAGE_SHAPES, EvalSpec, RunSpec
 
 HOME = Path(__file__).resolve().parents[1]

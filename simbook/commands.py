@@ -127,8 +127,7 @@ def listing(kept: store.Store, *, todo: bool) -> None:
         for word, line in lines.values():
             if not (todo and word == "done"):
                 print(line)
-    own = {} if todo else {name: word for name, word in of_ones_own(kept, damaged).items() if name not in known}
-    if own:
+    if own := {} if todo else of_ones_own(kept, known, damaged):
         done = sum(word == "done" for word in own.values())
         print(f"your own, in {kept.roots[0]}: {done} of {len(own)} runs done")
         print("\n".join(f"  {word:8}{name}" for name, word in own.items()))
@@ -136,17 +135,17 @@ def listing(kept: store.Store, *, todo: bool) -> None:
         raise store.StoreError("; ".join(dict.fromkeys(damaged.values())))
 
 
-def of_ones_own(kept: store.Store, damaged: dict[str, str]) -> dict[str, str]:
-    """Return the state of each run in a reader's own store by its id; why one is damaged goes into ``damaged``."""
+def of_ones_own(kept: store.Store, known: set[str], damaged: dict[str, str]) -> dict[str, str]:
+    """Return the state of a reader's own runs, by id, but the ``known``; why one is damaged goes into ``damaged``."""
     own, states = kept.roots[0], {}
     for folder in sorted({path.parent for name in ("run.json", CHECKPOINT) for path in own.glob(f"*/*/{name}")}):
         run_id = str(folder.relative_to(own))
-        states[run_id] = "done" if (folder / "run.json").exists() else "partial"
-        if states[run_id] == "done":
-            try:
-                kept.get(run_id)
-            except store.StoreError as why:
-                damaged[run_id], states[run_id] = str(why), "damaged"
+        if run_id in known:
+            continue
+        try:
+            states[run_id] = "done" if (folder / "run.json").exists() and kept.get(run_id) else "partial"
+        except store.StoreError as why:
+            damaged[run_id], states[run_id] = str(why), "damaged"
     return states
 
 
