@@ -96,13 +96,13 @@ def project(x: Tensor, x_hat: Tensor, *, epsilon: float) -> Tensor:
 def random_start(x_hat: Tensor, *, epsilon: float, generator: torch.Generator | None) -> Tensor:
     r"""Return a uniform point of the :math:`\epsilon`-ball, clipped to [0, 1] (Madry's :math:`\tilde x_0`)."""
     noise = torch.rand(x_hat.shape, generator=generator, device=x_hat.device, dtype=x_hat.dtype)
-    return (x_hat + epsilon * (2 * noise - 1)).clamp_(0, 1)
+    return (x_hat + number("epsilon", epsilon, above=0) * (2 * noise - 1)).clamp_(0, 1)
 
 
 def half_start(x_hat: Tensor, *, epsilon: float, generator: torch.Generator | None) -> Tensor:
     r"""Return the image moved by half of :math:`\epsilon` with random signs, clipped to [0, 1] (R+FGSM's start)."""
     noise = torch.randn(x_hat.shape, generator=generator, device=x_hat.device, dtype=x_hat.dtype)
-    return (x_hat + epsilon / 2 * noise.sign()).clamp_(0, 1)
+    return (x_hat + number("epsilon", epsilon, above=0) / 2 * noise.sign()).clamp_(0, 1)
 
 
 def trajectory(
@@ -209,9 +209,7 @@ class Attack:
         kind, n1, n2, restarts = found.groups()
         one_of("attack", kind, KINDS)
         if (kind in ITERATED) != (n1 is not None):
-            raise InputError(
-                f"attack = {text!r}: BIM, Madry and CW take (n1,n2), as in BIM(10,40); FGSM and R+FGSM take none"
-            )
+            raise InputError(f"attack = {text!r}: BIM, Madry and CW take (n1,n2), FGSM and R+FGSM take none")
         steps = {} if n1 is None else {"n1": int(n1) if n1.isdecimal() else float(n1), "n2": int(n2)}
         return cls(kind=kind, restarts=int(restarts or 1), **steps, **settings)
 
@@ -250,6 +248,5 @@ class Attack:
     def climb(self, model: nn.Module, x_hat: Tensor, y: Tensor, start: Tensor) -> Tensor:
         """Return the examples that one try gives from ``start``, away from the labels ``y``."""
         n1, n2 = (2, 1) if self.kind == "R+FGSM" else (self.n1, self.n2)
-        settings = {"projection": self.projection, "mode": self.mode}
-        settings["loss"] = margin if self.kind == "CW" else cross_entropy
-        return bim(model, x_hat, y, epsilon=self.epsilon, n1=n1, n2=n2, start=start, **settings)
+        settings = {"epsilon": self.epsilon, "n1": n1, "n2": n2, "projection": self.projection, "mode": self.mode}
+        return bim(model, x_hat, y, start=start, loss=margin if self.kind == "CW" else cross_entropy, **settings)

@@ -40,12 +40,9 @@ def number(name: str, value: object, *, above=-math.inf, least=-math.inf, most=m
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) < math.inf:
         raise InputError(f"{name} = {value!r} must be a finite number")
-    if not value > above:
-        raise InputError(f"{name} = {value!r} must be above {above:g}")
-    if value < least:
-        raise InputError(f"{name} = {value!r} must be at least {least:g}")
-    if value > most:
-        raise InputError(f"{name} = {value!r} must be at most {most:g}")
+    met = {f"above {above:g}": value > above, f"at least {least:g}": value >= least, f"at most {most:g}": value <= most}
+    if not all(met.values()):
+        raise InputError(f"{name} = {value!r} must be {next(bound for bound, so in met.items() if not so)}")
     return value
 
 
@@ -60,15 +57,17 @@ def whole(name: str, value: object, *, least: int) -> int:
     return index(number(name, value, least=least, most=2**63 - 1))
 
 
-def images(x: object, y: object = None) -> None:
-    """Check that ``x`` are images and that ``y``, where given, are their labels.
+def images(x: object, *labels: object) -> None:
+    """Check that ``x`` are images and that ``labels``, where given, are their labels.
 
     Raises:
-        InputError: ``x`` are no floats ``(N, C, H, W)`` from 0 to 1, N at least 1, or ``y`` no int64 ``(N,)`` from 0.
+        InputError: ``x`` are no floats ``(N, C, H, W)`` from 0 to 1, N at least 1, or a label no int64 ``(N,)`` from 0.
     """
-    if not (isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor | None)):
-        raise InputError(f"x is a {type(x).__name__} and y a {type(y).__name__}; both must be tensors")
+    if not all(isinstance(part, torch.Tensor) for part in (x, *labels)):
+        said = ", ".join(f"{name} is a {type(part).__name__}" for name, part in zip("xy", (x, *labels), strict=False))
+        raise InputError(f"{said}; images and labels must be tensors")
     if not (x.ndim == 4 and x.is_floating_point() and len(x) and 0 <= x.min() <= x.max() <= 1):
         raise InputError(f"x {x.dtype} {tuple(x.shape)}: images must be floats (N, C, H, W) from 0 to 1")
-    if y is not None and not (y.shape == x.shape[:1] and y.dtype == torch.int64 and y.min() >= 0):
-        raise InputError(f"{len(x)} images, y {y.dtype} {tuple(y.shape)}: y must be int64 (N,) from 0, one an image")
+    for y in labels:
+        if not (y.shape == x.shape[:1] and y.dtype == torch.int64 and y.min() >= 0):
+            raise InputError(f"{len(x)} images, y {y.dtype} {tuple(y.shape)}: y must be int64 (N,) >= 0, one an image")

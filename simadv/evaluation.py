@@ -49,11 +49,13 @@ def accuracy(
         seed: of the random starts, which are the same under both conventions.
 
     Raises:
-        InputError: ``x`` are no images in [0, 1], or ``y`` not one label an image.
+        InputError: ``x`` are no images in [0, 1], ``y`` not one label an image, or ``attack`` no attack.
 
     Chapter: :doc:`06_evaluation`.
     """
     images(x, y)
+    if not isinstance(attack, Attack | None):
+        raise InputError(f"attack = {attack!r} must be an Attack or None; Attack.parse reads 'BIM(10,40)'")
     steady_allocator()
     true = predicted = 0
     parts = list(zip(x.split(batch_size), y.split(batch_size), strict=True))

@@ -124,8 +124,7 @@ class Store:
 
     def ids(self) -> list[str]:
         """Return the ids of all finished runs."""
-        found = {str(p.parent.relative_to(root)) for root in self.roots for p in root.glob("*/*/run.json")}
-        return sorted(found)
+        return sorted({str(p.parent.relative_to(root)) for root in self.roots for p in root.glob("*/*/run.json")})
 
     def get(self, run_id: str) -> Run:
         """Return a finished run by its id.

@@ -12,7 +12,7 @@ import warnings
 import torch
 from safetensors import SafetensorError
 
-from simadv import runs, store
+from simadv import __version__, runs, store
 from simadv.checks import InputError, guess, number, whole
 from simadv.specs import CHOICES, DATASETS, METHODS, EvalSpec, RunSpec, run_spec
 from simbook import audit, chapters, doubts, publish
@@ -64,6 +64,7 @@ class Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     top = Parser(prog="python -m simadv", description="Plan, train and measure the runs of the book.")
+    top.add_argument("--version", action="version", version=f"simadv {__version__}")
     names = "{plan,run,status,evaluate,compare,verify,publish}"
     commands = top.add_subparsers(dest="command", required=True, metavar=names)
     commands.add_parser("plan", help="list the runs that the chapters ask for and that are not done, with their cost")

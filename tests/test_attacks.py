@@ -517,3 +517,12 @@ def test_bad_settings_say_what_is_allowed(settings, message):
 def test_bad_notation_says_what_is_allowed(text, message):
     with pytest.raises(InputError, match=message):
         Attack.parse(text, epsilon=0.3)
+
+
+@pytest.mark.parametrize("epsilon", ["0.3", 0.0, None, math.nan])
+@pytest.mark.parametrize("attack", [fgsm, r_fgsm, bim, madry])
+def test_an_attack_as_a_function_checks_epsilon_before_it_starts(attack, epsilon):
+    steps = {"n1": 2, "n2": 3} if attack in (bim, madry) else {}
+    x, y = images(4, 2)
+    with pytest.raises(InputError, match="epsilon = "):
+        attack(tiny_net(0), x, y, epsilon=epsilon, **steps)

@@ -1,5 +1,6 @@
 """The command line as a reader meets it: what it prints, when it stops, and how it refuses."""
 
+import importlib.metadata
 import os
 import pty
 import re
@@ -19,6 +20,7 @@ import torch
 import torchvision.datasets
 from safetensors import SafetensorError
 
+import simadv
 from simadv import runs, store
 from simadv.checks import InputError
 from simadv.specs import EvalSpec, run_spec
@@ -663,3 +665,19 @@ def test_a_reader_that_has_read_enough_gets_no_traceback(tmp_path):
     assert started.wait(120) == 141
     assert started.stderr.read() == ""
     started.stderr.close()
+
+
+def test_the_version_is_that_of_the_package(cli, capsys):
+    with pytest.raises(SystemExit) as end:
+        command.main(["--version"])
+    assert (end.value.code, capsys.readouterr().out) == (0, f"simadv {simadv.__version__}\n")
+    assert simadv.__version__ == importlib.metadata.version("simadv")
+
+
+def test_ctrl_c_while_it_is_imported_is_no_traceback(home, tmp_path):
+    package = tmp_path / "first" / "simbook"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "commands.py").write_text("raise KeyboardInterrupt")
+    program = ("-c", f"import sys, runpy; sys.path.insert(0, {str(package.parent)!r}); runpy.run_module('simadv')")
+    assert finish(process(home, program=program)) == (130, "", "")

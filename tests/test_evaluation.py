@@ -248,3 +248,8 @@ def test_doubts_leave_the_model_as_it_was(plain, digits):
     doubts(plain, digits.x_test[:8], digits.y_test[:8], BIM)
     assert plain.training
     assert all(torch.equal(before[name], value) for name, value in plain.state_dict().items())
+
+
+def test_an_attack_in_the_papers_notation_is_to_be_read_first():
+    with pytest.raises(InputError, match=r"attack = 'BIM\(10,40\)' must be an Attack or None; Attack.parse reads"):
+        accuracy(tiny_net(0), *images(4, 2), "BIM(10,40)")
