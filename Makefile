@@ -42,7 +42,7 @@ book: .venv/.installed ## execute every chapter, build _build/html; PROFILE=digi
 
 chapter: .venv/.installed ## rerun one: NAME=06_evaluation ARGS="-p dataset digits -p epochs 2"
 	@mkdir -p _build/chapters
-	$(RUN) -m papermill --cwd book -k python3 $(ARGS) book/$(NAME).ipynb _build/chapters/$(NAME).ipynb
+	$(RUN) book/chapter.py --cwd book -k python3 $(ARGS) book/$(NAME).ipynb _build/chapters/$(NAME).ipynb
 
 test: .venv/.installed ## run the tests
 	$(RUN) -m pytest -n 2 --dist loadfile

@@ -20,6 +20,13 @@ ROWS: tuple[tuple[str, dict], ...] = (
 )
 
 
+class ParameterError(InputError):
+    """A parameter of a chapter is wrong; a notebook shows the message alone, not where it was raised."""
+
+    def _render_traceback_(self) -> list[str]:  # IPython asks for it
+        return [f"{type(self).__name__}: {self}"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The parameters that every chapter has.
@@ -55,14 +62,17 @@ class Settings:
         """Read a notebook's globals after its parameters cell: nothing else may be defined there yet.
 
         Raises:
-            InputError: a name is no parameter (a misspelt ``-p``), or a value is of the wrong type or out of range.
+            ParameterError: a name is none (a misspelt ``-p``), or a value is of the wrong type or out of range.
         """
         plain = (str, int, float, bool, list, dict, tuple, type(None))
         hidden = {"In", "Out"}
         given = {k: v for k, v in names.items() if not k.startswith("_") and k not in hidden and isinstance(v, plain)}
-        for name in given:
-            one_of("parameter", name, [field.name for field in fields(cls)])
-        return cls(**given)
+        try:
+            for name in given:
+                one_of("parameter", name, [field.name for field in fields(cls)])
+            return cls(**given)
+        except InputError as error:
+            raise ParameterError(error) from None
 
     @property
     def own(self) -> bool:

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 
+import nbformat
 import papermill
 import pytest
 import yaml
@@ -62,15 +63,15 @@ def test_a_bad_parameter_stops_every_chapter_in_its_second_cell(chapter, bad, ke
     once([parameters, injected])
     with pytest.raises(AssertionError, match=message) as stopped:
         once([parameters, injected, check])
-    assert "InputError" in str(stopped.value)
+    assert "ParameterError" in str(stopped.value)
+    assert "Traceback" not in str(stopped.value), "the message alone"
     assert not store.exists()
 
 
 def execute(tmp_path, *words):
     command = [
         sys.executable,
-        "-m",
-        "papermill",
+        BOOK / "chapter.py",
         "--cwd",
         BOOK,
         "-k",
@@ -90,10 +91,11 @@ def execute(tmp_path, *words):
         (["-p", "profile", "publised"], r"profile = 'publised' is not known \(did you mean 'published'\?\)"),
     ],
 )
-def test_papermill_itself_stops_there(words, message, tmp_path):
+def test_a_bad_parameter_is_told_in_the_last_line(words, message, tmp_path):
     done = execute(tmp_path, *words)
-    assert done.returncode != 0
-    assert re.search(message, done.stderr)
+    assert done.returncode == 1
+    assert re.match(f"ParameterError: {message}", done.stderr.splitlines()[-1])
+    assert "Traceback" not in done.stderr
     ran = [cell for cell in code_cells(read(tmp_path / "out.ipynb")) if cell.execution_count is not None]
     # papermill adds a cell with what was injected; the next one is the check
     assert len(ran) == 3
@@ -117,6 +119,17 @@ def test_papermill_itself_stops_there(words, message, tmp_path):
 def test_bad_settings(names, message):
     with pytest.raises(InputError, match=message):
         Settings.check(names)
+
+
+def test_what_else_stops_a_chapter_is_told_below_its_traceback(tmp_path):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0", id="one")])
+    nbformat.write(notebook, tmp_path / "in.ipynb")
+    command = [sys.executable, BOOK / "chapter.py", "-k", "python3", tmp_path / "in.ipynb", tmp_path / "out.ipynb"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "papermill/execute.py" not in done.stderr, "the chapter's, not papermill's"
+    assert done.stderr.splitlines()[-1] == "ZeroDivisionError: division by zero"
 
 
 def test_a_reader_s_own_parameters_train(tmp_path):
