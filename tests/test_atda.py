@@ -227,6 +227,9 @@ def test_atda_as_published_stands_beside_eq_1_s_and_in_no_table_of_the_paper(she
     eq1, own = table.to_dict("records")
     assert table.index.tolist() == ["the true label, Eq. 1", "the net's own answer, as published"]
     assert (eq1[BIM], own[BIM], own[tables.LEAK]) == (RIGHT[BIM], 70.0, 90.0 - RIGHT["Original"])
+    shown = tables.labels_shown(table)
+    assert list(shown) == list(table.index)
+    assert list(shown.index) == list(table), "an attack a row: a page is not wide enough for all of them"
     said = tables.findings_of_labels(table)
     assert f"{BIM} {70 - RIGHT[BIM]:+.1f}" in said
     assert "Not all" in tables.findings_of_labels(tables.labels(shelf.found, "fmnist", store=shelf.store))

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from reference import images, naive_attack, naive_gradient, tiny_net
+from rows import SIGNS, row_of, survivor
 from torch import nn
 
 from simadv.adversaries import SIM
@@ -24,7 +25,7 @@ from simbook.measures.base import take
 from simbook.measures.survival import RADII, Signs, Staleness, Transfer
 from simbook.plots import beyond as plots
 from simbook.settings import EvaluationSettings, Settings
-from simbook.tables import beyond, beyond_claims, beyond_told, judging, sim_adv, survival, survival_told
+from simbook.tables import beyond, beyond_claims, beyond_findings, beyond_told, sim_adv, survival, survival_told
 from simbook.tables.common import leading, title
 
 SMALL = {"images": 24, "batch_size": 8, "epochs": 4, "monitor": "FGSM", "monitor_images": 8, "precision": "float32"}
@@ -261,8 +262,6 @@ def test_seeds_are_one_line_each_setting():
     other = (replace(spec, n2=2, seed=0), None)
     pair = beyond.literal([*found, other, (replace(spec, projection="literal", seed=0), None)])
     assert pair.robust.tolist() == [f"{row.end:.1f}", "not run"], "the same settings alone"
-    assert beyond_told.within(row) == f"± {row.sd:.1f} over 3 seeds"
-    assert beyond_told.within(pd.Series({"sd": math.nan, "seeds": 1})) == "one look of the monitor"
 
 
 def test_what_each_of_the_four_leaves_is_shown_where_it_was_run():
@@ -298,17 +297,14 @@ def test_free_sim_is_what_takes_no_attack_pass():
         found.append(fake(spec, line))
     rows = beyond.bars(found, store=nothing_measured())
     assert beyond_claims.without_attacks(rows)["end"].tolist() == [60.0]
-    plain, fresh = beyond_told.free_told(rows)
-    best = "Without an attack pass free-SIM(10), no reset is best: it ends at 60.0 % (± 0.0 in one seed; "
-    assert plain.startswith(best)
-    assert "fresh every 2 is best: it ends at 50.0 %" in fresh
-    assert fresh.endswith("its last 5 epochs are 80 points apart."), "it is not the last epoch that counts"
-    (told, _) = beyond_told.free_told(rows.assign(AutoAttack=17.7))
-    assert " F, 17.7 % under AutoAttack); its last" in told
-
-
-def survivor(title, bim, **tests):
-    return {"dataset": "mnist", "method": "sim", "title": title, "BIM(10,40)": bim, "seeds": []} | tests
+    assert beyond_findings.frees(rows).title.tolist() == [
+        "free-SIM(10), no reset",
+        "free-SIM(10), no reset, fresh every 2",
+    ]
+    assert beyond_told.swings_told(rows) == [
+        "The last 5 epochs are as far apart as 0 points in free-SIM(10), no reset "
+        "and 80 points in free-SIM(10), no reset, fresh every 2."
+    ], "it is not the last epoch that counts"
 
 
 def test_survival_is_measured_by_what_bim_adv_loses():
@@ -328,26 +324,6 @@ def test_survival_is_measured_by_what_bim_adv_loses():
     assert said([survivor("A", 91.0, AutoAttack=76.0, **tests), bim])[-1] == "undecided", "1 point"
     assert said([survivor("A", 91.0, AutoAttack=70.0, **tests), bim])[-1] == "does not hold"
     assert said([survivor("A", 91.0, AutoAttack=np.nan, **tests), bim])[-1] == "not tested"
-
-
-def test_findings_rank_what_withstands_autoattack():
-    left = {"A": 80.0, "B": 85.0} | {f"N{i}": 10.0 + i for i in range(survival_told.NAMED)}
-    nets = pd.DataFrame([survivor(name, 90.0, AutoAttack=value, images=1000) for name, value in left.items()])
-    nets = pd.concat([nets, nets[:1].assign(title="C", AutoAttack=np.nan)])
-    said, *gap = survival_told.four_told(nets)
-    assert gap == []
-    assert said.startswith("AutoAttack, on the first 1000 images, leaves B 85.0 % (82.7 to 87.1; BIM 90.0); A 80.0 % (")
-    assert said.endswith("; 2 more have 11.0 % or less.")
-    assert "C" not in said
-    assert "more" not in survival_told.four_told(nets[:2])[0]
-    assert survival_told.four_told(nets[-1:]) == survival_told.four_told(nets.drop(columns="AutoAttack")) == []
-
-
-def test_what_autoattack_leaves_of_several_seeds_is_told_seed_by_seed():
-    nets = pd.DataFrame([survivor("A", 90.0), survivor("B", 90.0), survivor("C", 90.0)])
-    nets["seeds"] = [[50.0], [], [60.0, 57.0, 54.0]]
-    assert survival_told.seeds_told(nets) == ["Seed by seed: C 60.0, 57.0, 54.0 % (57.0 ± 3.0)."]
-    assert survival_told.seeds_told(nets[:2]) == []
 
 
 def test_a_net_has_what_autoattack_leaves_of_each_seed_and_all_else_of_the_first():
@@ -381,105 +357,6 @@ def test_a_net_is_not_tried_on_its_own_examples_as_anothers(dataset):
     shown = survival.survivors_shown(survival.survivors(found, Settings(), store=nothing_measured()), dataset)
     assert shown["from Vanilla"].tolist() == ["-", "not run"]
     assert ("from BIM-Adv" in shown) == (dataset == "mnist")
-
-
-def test_findings_name_the_fewest_passes_of_each_kind():
-    rows = [
-        ("A", "atta", 40.0, np.nan),
-        ("S", "sim", 80.0, np.nan),
-        ("T", "sim", 72.5, np.nan),
-        ("B", "bim", 192.0, np.nan),
-    ]
-    table = pd.DataFrame(rows, columns=["title", "method", *beyond.TO]).assign(dataset="mnist")
-    (said,) = beyond_told.fewest_told(table)
-    assert said == "The fewest passes an image to 85 %: A, 40 F; of SIM-Adv, T, 72.5 F; of BIM-Adv, B, 192 F."
-
-
-def test_findings_say_in_plain_words_what_each_verdict_means():
-    rows = [("C7.3", "a > 0", "1.00", "holds"), ("C7.7", "b > 0", "2.00", "holds")]
-    rows += [("C7.7", "c > 0", "-3.00", "does not hold"), ("C7.9", "d > 0", "not run", "not tested")]
-    table = pd.DataFrame(rows, columns=["claim", "part", "ours", "verdict"])
-    assert beyond_told.leads(table) == [
-        "Without a reset no epoch is weak",
-        "SIM-Adv is not ahead of its neighbours",
-        "Not tested: Eq. 15 as printed is no worse",
-    ]
-    assert beyond_told.judged_told(table) == [
-        "*C7.3 holds* (a: 1.00).",
-        "*C7.7 does not hold* (b: 2.00; c: -3.00).",
-        "*C7.9 not tested* (d: not run).",
-    ]
-    assert beyond_told.PLAIN.keys() == {claim for claim in judging.CLAIMS if claim.startswith("C7.")}
-
-
-def row_of(title, method, end, **more):
-    about = {"title": title, "method": method, "end": end, "dataset": "mnist", "projection": "ball", "seeds": 1, "F": 8}
-    return about | {"sd": 0.5, "lowest": end - 1, "n1": 10.0, "clean": 99.0} | more
-
-
-def test_findings_set_the_resets_the_steps_and_the_printed_equation_side_by_side():
-    rows = [row_of("S", "sim", 80.0, reset="cycle"), row_of("N", "sim", 82.0, reset="never", AutoAttack=70.0)]
-    rows += [row_of("Q", "sim", 90.0, reset="never", n1=3.0), row_of("K", "sim-k", 85.0, reset="never", F=10)]
-    rows += [row_of("L", "sim", 60.0, reset="cycle", projection="literal"), row_of("A", "atta", 81.0, n1=30.0)]
-    table = pd.DataFrame(rows).reindex(columns=beyond.BAR_COLUMNS)
-    spread = "± 0.5 in one seed"
-    assert beyond_told.resets_told(table) == [
-        f"SIM-Adv with n1 = 10 ends with its reset at 80.0 % ({spread}; 8 F), 79.0 % in its worst epoch; "
-        f"without at 82.0 % ({spread}; 8 F, 70.0 % under AutoAttack), 81.0 % in its worst epoch."
-    ]
-    assert beyond_told.worth_told(table) == [], "only one of the two met AutoAttack"
-    both = table.assign(AutoAttack=table.AutoAttack.mask(table.title.eq("S"), 81.5))
-    assert beyond_told.worth_told(both) == [
-        "Under AutoAttack the reset is worth, in points, +11.5 ± 3.7 at n1 = 10 (one seed)."
-    ]
-    several = both.assign(seeds=3, **{"AutoAttack seeds": 1})
-    assert "3 seeds; 8 F, 70.0 % under AutoAttack in one of them)" in beyond_told.resets_told(several)[0]
-    most = several.assign(**{"AutoAttack seeds": [2, 3] + [0] * 4, "AutoAttack sd": 1.25})
-    assert "3 seeds; 8 F, 81.5 ± 1.2 % under AutoAttack in 2 of them)" in beyond_told.resets_told(most)[0]
-    assert "3 seeds; 8 F, 70.0 ± 1.2 % under AutoAttack)" in beyond_told.resets_told(most)[0]
-    # 12.71 and 4.30 deviations of a mean of two and of three
-    half = 1.25 * math.hypot(12.706 / math.sqrt(2), 4.303 / math.sqrt(3))
-    assert beyond_told.worth_told(most) == [
-        f"Under AutoAttack the reset is worth, in points, +11.5 ± {half:.1f} at n1 = 10 (2 and 3 seeds)."
-    ]
-    (highest,) = beyond_told.highest_told(table)
-    assert highest.startswith("Of 4 SIM-Adv, free-SIM among them, these end highest: Q at 90.0 %")
-    assert "K at 85.0 %" in highest
-    (steps,) = beyond_told.steps_told(table)
-    assert steps.startswith("N ends at 82.0 %")
-    assert steps.endswith(f"K ends at 85.0 % ({spread}; 10 F).")
-    (printed,) = beyond_told.literal_told(table)
-    assert printed == f"S ends at 80.0 % ({spread}; 8 F); L ends at 60.0 % ({spread}; 8 F)."
-    assert beyond_told.neighbours_told(table) == [f"A ends at 81.0 % ({spread}; 8 F)."]
-    for told in (
-        beyond_told.cycles_told,
-        beyond_told.resets_told,
-        beyond_told.highest_told,
-        beyond_told.steps_told,
-        beyond_told.literal_told,
-    ):
-        assert told(table[table.method.eq("atta")]) == []
-
-
-def test_findings_set_how_often_to_reset_side_by_side():
-    rows = [row_of("S", "sim", 80.0, reset="cycle"), row_of("F", "sim", 70.0, reset="cycle", n1=5.0)]
-    table = pd.DataFrame(rows).reindex(columns=beyond.BAR_COLUMNS)
-    assert beyond_told.cycles_told(table) == [], "one n2 at n1 = 5, and the paper's n1 is told of elsewhere"
-    rows += [row_of("G", "sim", 75.0, reset="cycle", n1=5.0), row_of("H", "sim", 60.0, reset="never", n1=5.0)]
-    (said,) = beyond_told.cycles_told(pd.DataFrame(rows).reindex(columns=beyond.BAR_COLUMNS))
-    assert said.startswith("With n1 = 5 the ends are: F at 70.0 %")
-    assert said.count("in its worst epoch") == 3
-
-
-def test_findings_say_what_the_labels_bring_at_the_rate_of_table_3():
-    row = {"method": "vanilla", "lr": 1e-4, "true": 0.5, "predicted": 1.5, "error": 2.0, "share": 0.5}
-    labels = pd.DataFrame([row, row | {"lr": 1e-3}, row | {"method": "sim"}])
-    assert beyond_told.labels_told(labels, "mnist") == [
-        "Vanilla at rate 1e-4 has 0.50 % under BIM by true labels and 1.50 % by predicted ones: of 2.00 % that it gets "
-        "wrong when clean, the attack puts 50 % right.",
-        "At rate 1e-3 it has 0.50 % and 1.50 %.",
-    ]
-    assert beyond_told.labels_told(labels[1:], "mnist") == [], "no rate is known"
 
 
 def test_inflation_takes_the_clean_error_off_the_papers_numbers():
@@ -611,11 +488,6 @@ def test_each_data_set_has_two_bars_of_its_own():
     assert (shown["F to 60 %"], shown["F to 65 %"]) == ("16", "24")
 
 
-SIGNS = {"fgsm": 90.0, "iterated": 80.0, "random": 95.0, "chance": 0.0, "flat": 0.0, "unbounded": 0.0, "search": 1.0}
-SIGNS |= {"from Vanilla": 95.0, "from BIM-Adv": np.nan, "at": [90.0, 80.0, 10.0], "BIM(10,40)": 80.0}
-SIGNS |= {"dataset": "mnist", "title": "A", "method": "sim", chapters.STRONGER: 81.0}
-
-
 def test_ticks_say_what_was_seen():
     good = survival.ticks(pd.DataFrame([SIGNS]), "mnist")
     assert set(good.loc["A"]) == {"no"}
@@ -644,10 +516,9 @@ def test_what_was_not_run_is_not_tested():
     assert set(table.verdict) == {"not tested"}
     assert set(table.claim) == {f"C7.{i}" for i in range(1, 11)}
     labels = beyond.inflation(sim_adv.accuracies(nothing, store=store), "mnist")
-    said = beyond_told.findings(
-        table, beyond.bars(nothing, store=store), survival.survivors(nothing, Settings(), store=store), labels, "mnist"
-    )
-    assert "nothing was run" in said
+    bars, nets = beyond.bars(nothing, store=store), survival.survivors(nothing, Settings(), store=store)
+    said = beyond_findings.findings(table, bars, nets, {"mnist": labels})
+    assert said == ["MNIST: nothing was run yet."]
 
 
 def test_every_run_of_the_chapter_has_a_name_of_its_own():
@@ -680,58 +551,6 @@ def test_figures_draw_with_and_without_runs():
     for draw in (plots.passes, plots.staleness):
         empty = draw(beyond.curves([]) if draw is plots.passes else beyond.staleness([]), title="t")
         assert [text.get_text() for text in empty.axes[0].texts] == ["not run"]
-
-
-def test_findings_name_the_nets_whose_gradients_may_be_masked():
-    rows = {"dataset": "mnist", "title": "A", "method": "sim", "projection": "ball", "end": 9.0, "clean": 90.0}
-    bars = pd.DataFrame([rows | {"seeds": 1}]).reindex(columns=beyond.BAR_COLUMNS)
-    table, labels = pd.DataFrame({"dataset": [], "claim": [], "verdict": []}), pd.DataFrame({"method": [], "lr": []})
-    masked = pd.DataFrame([SIGNS | {"title": f"N{i}", "chance": 1.5 + i} for i in range(survival_told.MOST + 2)])
-
-    def said(bars, nets):
-        return beyond_told.findings(table, bars, nets, labels, "mnist")
-
-    text = said(bars, pd.concat([masked, pd.DataFrame([SIGNS | {"unbounded": 3.0}])]))
-    assert (
-        "by the sign that says so: *unbounded is not 0* (more than 1.0 % of the images): A 3.0; *chance finds more* ("
-        in text
-    )
-    assert "images): N4 5.5, N3 4.5, N2 3.5 and 2 more." in text
-    assert "Masked" not in said(bars, pd.DataFrame([SIGNS]))
-    usual = pd.DataFrame([SIGNS | {"title": "B", "method": "bim", "chance": 4.0}])
-    text = said(bars, pd.concat([masked, usual]))
-    assert "(more than 4.0 % of the images): N4 5.5, N3 4.5." in text, "what BIM-Adv shows is usual"
-    assert "Broke down in training at this rate: A (clean 44.0 %)." in said(
-        bars.assign(clean=44.0), pd.DataFrame([SIGNS])
-    )
-    missing = pd.concat([bars, bars.assign(title="M", end=np.nan)])
-    assert "**No rivals, and not run.** Not run, or not watched, yet: M." in said(missing, pd.DataFrame([SIGNS]))
-
-
-def test_findings_say_how_far_the_papers_method_is_from_iterated_training():
-    nets = pd.DataFrame(
-        [
-            survivor("S", 89.1, AutoAttack=81.7, images=1000),
-            survivor("B", 91.2, AutoAttack=85.9, images=1000) | {"method": "bim"},
-        ]
-    )
-    assert survival_told.gap_told(nets) == [
-        "On the same images S less B is -2.1 points under BIM(10,40) and -4.2 points under AutoAttack."
-    ]
-    assert survival_told.gap_told(nets.assign(AutoAttack=[80.0, np.nan])) == []
-
-
-def test_findings_name_what_is_as_good_as_iterated_training_for_less():
-    rows = [("B", "bim", 86.0, 4000), ("A", "atta", 84.5, 300), ("C", "sim", 83.9, 480), ("K", "sim-k", 87.0, 600)]
-    rows += [("M", "madry", 90.0, 4000), ("N", "sim", np.nan, 100)]
-    table = pd.DataFrame(rows, columns=["title", "method", "AutoAttack", "F"])
-    table = table.assign(clean=98.0, dataset="mnist")
-    assert beyond_told.cheap_told(table) == [
-        "Within 2 points of B under AutoAttack (86.0 %, clean 98.0 %, for 4000 F an image; 83.7 to 88.0 by the images "
-        "that were tested), or above: A, 84.5 %, clean 98.0 %, for 300 F; K, 87.0 %, clean 98.0 %, for 600 F."
-    ]
-    assert beyond_told.cheap_told(table.assign(AutoAttack=[86.0] + [0.0] * 5))[0].endswith("none that was run.")
-    assert beyond_told.cheap_told(table[1:]) == []
 
 
 def test_names_tell_what_a_run_does():

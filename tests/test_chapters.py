@@ -60,7 +60,9 @@ def test_is_executed_and_clean(chapter):
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert not [o for cell in cells for o in cell.outputs if o.output_type == "error"]
     assert any("parameters" in cell.metadata.get("tags", []) for cell in cells)
-    assert max(len(cell.source.splitlines()) for cell in cells) <= 12
+    lines = [cell.source.splitlines() for cell in cells]
+    assert max(map(len, lines)) <= 12
+    assert max(len(line) for cell in lines for line in cell) <= 90, "as much as a page shows without scrolling"
     assert "papermill" not in notebook.metadata
     assert not any("svg" in kind for cell in cells for o in cell.outputs for kind in o.get("data", {}))
     assert "injected-parameters" not in json.dumps(notebook)
@@ -88,6 +90,20 @@ def test_figures_and_tables_are_as_a_reader_needs_them(chapter):
                 assert int.from_bytes(base64.b64decode(data["image/png"])[16:20], "big") >= 1400
             if "<table" in str(data.get("text/html")):
                 assert "download=" in data["text/html"], cell.id
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_begins_with_its_verdicts_and_folds_what_fetches_them(chapter):
+    cells = read(chapter).cells
+    for cell in cells:
+        fetches = "from simbook.plots.style import style" in cell.source or "verdicts.of_chapter(" in cell.source
+        assert not fetches or cell.metadata.get("tags") == ["hide-input"], cell.source
+    if chapter.stem != "claims":
+        heads = [cell.source.splitlines()[0] for cell in cells if re.match("#+ ", cell.source)]
+        assert heads[1] == "## In short"
+        assert "## How it was judged" in heads
+        verdicts = next(cell for cell in cells if cell.cell_type == "code" and "judging.summary(" in cell.source)
+        assert cells[cells.index(verdicts) - 1].source.startswith("## In short")
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)

@@ -23,6 +23,7 @@ from simbook.tables import judging, search_space
 from simbook.tables import sim_adv as tables
 from simbook.tables import sim_adv_claims as claims
 from simbook.tables import sim_adv_told as told
+from simbook.tables.common import download
 
 TOY = measure.Toy(n1=4, n2=6, m=3, a_square=2, epochs=12, batch_size=7)
 PROVENANCE = {"alone": True, "device": "cpu", "threads": 1, "torch": "2", "date": "2026-01-01", "commit": "0" * 10}
@@ -310,10 +311,20 @@ def test_watched_and_sawtooth_by_hand():
     assert text["lowest since cycle 1 (%)"] == "0.0 at epoch 22"
     assert text["epochs at less than half of it"] == "5 of 40"
     assert text["back after"] == "4.0 epochs"
-    assert "5 of 40 epochs" in told.of_sawtooth(tables.sawtooth(seen))
+    facts = tables.sawtooth(seen)
+    assert told.of_sawtooth(facts) == (
+        "- MNIST, SIM(10,20)-Adv, one net: 90.0 % after the last epoch, 0.0 % at the lowest since the first cycle; "
+        "5 of 40 epochs at less than half of the last; on average 4.0 epochs from a reset until it is back."
+    )
+    worse = facts.assign(last=80.0, lowest=5.0, lost=10.0, back=np.nan)
+    said = told.of_sawtooth(pd.concat([facts, worse]))
+    assert said.startswith(
+        "- MNIST, SIM(10,20)-Adv, 2 nets: 80.0 to 90.0 % after the last epoch, 0.0 to 5.0 % at the lowest"
+    )
+    assert "15 of 80 epochs" in said
     short = tables.watched([(cycle, Shelf().add(cycle, history(robust[:2], clean=98.0)))])
     said = told.of_sawtooth(tables.sawtooth(short))
-    assert said.endswith("80.0 % after the last epoch; it ended within the first cycle.")
+    assert said.endswith("training ended within the first cycle.")
 
 
 def test_a_reset_without_a_way_back_has_no_mean():
@@ -329,7 +340,9 @@ def test_one_number_of_the_monitor_changes_what_is_shown():
     robust, shown = [50.0 + 0.1 * i for i in range(60)], []
     for changed in (robust, [*robust[:30], robust[30] + 0.1, *robust[31:]]):
         found = [(spec, Shelf().add(spec, history(changed)))]
-        shown.append(tables.sawtooth_shown(tables.sawtooth(tables.watched(found))).to_html())
+        shown.append(
+            download(tables.watched(found).query("n1 < n2"), "sawtooth").data
+        )  # what a rerun compares of the figure
     assert shown[0] != shown[1]
 
 
@@ -446,7 +459,7 @@ def test_nothing_was_run():
     said = [told.of_training(frame, "mnist"), told.of_forgetting(fallen, "mnist"), told.of_features(panels)]
     assert set(said) == {told.NOTHING}
     assert told.of_sawtooth(tables.sawtooth(tables.watched(found))) == told.NOTHING
-    assert tables.fig7(frame).empty
+    assert texts(plots.by_n1(tables.fig7(frame), title="x")) == ["not run"]
     assert set(tables.costs(found)["seconds an epoch"]) == {"not run"}
 
 
@@ -610,6 +623,9 @@ def test_fig7_runs_from_short_steps_to_long_ones():
     assert axes.xaxis_inverted()
     assert len(axes.lines) == 2
     assert texts(plots.by_n1(points.iloc[:0], title="x")) == ["not run"]
+    some = points.assign(true=points.true.where(points.n1.ne(20)))
+    assert axes.get_xticks().tolist() == plots.by_n1(some, title="").axes[0].get_xticks().tolist()
+    assert texts(plots.by_n1(some, title="")) == ["not run"], "at n1 = 20"
 
 
 def test_over_perturbation_has_a_line_for_each_run():

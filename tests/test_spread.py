@@ -117,10 +117,12 @@ def test_every_seed_is_shown_where_there_are_several(shelf):
     assert len(spread.by_seed(shelf.frame, "mnist")) == 0
     for seed, bim in enumerate((90.0, 92.0)):
         shelf.put(replace(SIM, seed=seed), clean=99.0, bim=bim)
+        shelf.put(replace(SIM, seed=seed, lr=1e-4), clean=99.0, bim=bim - 10)
     shelf.put(run_spec("mnist", "vanilla", lr=1e-4), clean=98.0, bim=1.0)
     table = spread.by_seed(shelf.frame, "mnist")
-    assert list(table.index) == [("SIM(10,20)-Adv", "1e-3", 0), ("SIM(10,20)-Adv", "1e-3", 1)]
-    assert table["BIM(10,40)"].tolist() == ["90.00", "92.00"]
+    pairs = [("SIM(10,20)-Adv", rate, seed) for rate in ("1e-4", "1e-3") for seed in (0, 1)]
+    assert list(table.index) == pairs, "the seeds of a setting below each other"
+    assert table["BIM(10,40)"].tolist() == ["80.00", "82.00", "90.00", "92.00"]
     assert list(table) == ["Original", "BIM(10,40)"]
 
 
@@ -174,10 +176,13 @@ def test_the_stronger_attack_stands_beside_the_weaker_on_the_same_images(shelf):
     shelf.put(run_spec("mnist", "vanilla"))
     table = beside.stronger(among(shelf.found, chapters.evaluation_runs(SETTINGS)))
     vanilla, sim = (row for _, row in table.iterrows())
-    assert (sim["images"], sim["lost to Madry(20,50)x10"], sim["lost to AutoAttack"]) == ("first 1000", "3.50", "-")
+    assert set(table.index.get_level_values("data set")) == {"MNIST, first 1000 images"}
+    assert (sim["lost to Madry(20,50)x10"], sim["lost to AutoAttack"]) == ("3.50", "-")
     assert sim["Madry(20,50)x10"].startswith("86.50 [")
+    shown = beside.stronger_shown(among(shelf.found, chapters.evaluation_runs(SETTINGS)))
+    assert list(shown) == ["Madry(10,40)", "Madry(20,50)x10", "AutoAttack"]
     assert sim["Madry(10,40)"].startswith("90.00 [")
-    assert vanilla.tolist() == ["first 1000", *["not run"] * 3, "-", "-"]
+    assert vanilla.tolist() == [*["not run"] * 3, "-", "-"]
     shelf.put(run_spec("mnist", "atda"), madry=0.0, strong=0.0)
     said = beside.stronger_told(among(shelf.found, chapters.evaluation_runs(SETTINGS)))
     assert said.endswith("Madry(20,50)x10 takes: 3.5 from SIM(10,20)-Adv at 1e-3; nothing from 1 others.")

@@ -97,21 +97,25 @@ def by_n1(points: pd.DataFrame, *, title: str) -> Figure:
     Args:
         points: as :func:`simbook.tables.sim_adv.fig7` makes them.
     """
-    if points.empty:
+    if points.true.isna().all():
         return nothing_yet(title)
     names = list(points.dataset.unique())
     figure, grid = plt.subplots(1, len(names), figsize=(WIDTH, 3.4), squeeze=False)
     figure.set_layout_engine("constrained", w_pad=0.06)
     for axes, name in zip(grid.flat, names, strict=True):
         part = points[points.dataset == name]
-        for attack, line in part.groupby("attack", sort=False):
-            shape = "o" if attack.startswith("BIM") else "s"
-            axes.plot(line.n1, line.true, marker=shape, ms=5, lw=1.5, color=colour(attack), label=f"under {attack}")
-            axes.fill_between(line.n1, line.low, line.high, color=colour(attack), alpha=0.18, lw=0)
-        n2 = int(part.n2.iloc[0])
-        axes.set(xlabel=rf"$n_1$ of Madry($n_1$,{n2})-Adv", xticks=sorted(part.n1.unique()), title=named(name))
-        axes.margins(x=0.12)
-        axes.invert_xaxis()
+        for beside, (attack, line) in zip((0.15, -0.15), part.groupby("attack", sort=False), strict=True):
+            bars = [line.true - line.low, line.high - line.true]
+            look = {"marker": "o" if attack.startswith("BIM") else "s", "ms": 5, "lw": 1.5, "color": colour(attack)}
+            axes.errorbar(line.n1 + beside, line.true, bars, label=f"under {attack}", **look)
+        missing, across = part[part.true.isna()].n1.unique(), axes.get_xaxis_transform()
+        for n1 in missing:
+            axes.text(n1, 0.5, "not run", transform=across, ha="center", va="center", rotation=90, color="0.4")
+        steps, n2 = sorted(part.n1.unique()), int(part.n2.iloc[0])
+        axes.set(xlabel=rf"$n_1$ of Madry($n_1$,{n2})-Adv", xticks=steps, title=named(name))
+        axes.set_xlim(steps[-1] + 2, steps[0] - 2)
+        if len(missing) == len(steps):
+            axes.set_yticks([])
     grid[0, 0].set_ylabel("test accuracy (%)")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     sns.despine(figure)

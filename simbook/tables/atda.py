@@ -233,8 +233,9 @@ def labels(found: Found, dataset: str, *, store: Store | None = None) -> pd.Data
 
 
 def labels_shown(table: pd.DataFrame) -> pd.DataFrame:
-    """Return :func:`labels` as text to read."""
-    return table.map(lambda value: NOT_RUN if pd.isna(value) else f"{value:.2f}")
+    """Return :func:`labels` as text to read, a column a net."""
+    text = table.map(lambda value: NOT_RUN if pd.isna(value) else f"{value:.2f}")
+    return text.T.rename_axis(index="test accuracy (%)", columns=None)
 
 
 def findings_of_labels(table: pd.DataFrame) -> str:

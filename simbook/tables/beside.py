@@ -21,18 +21,20 @@ def stronger(found: Found) -> pd.DataFrame:
     frame = over_seeds(accuracies(stored, measures=lambda spec: chapters.stronger(spec.dataset)))
     lines = []
     for (dataset, name, lr), rows in frame.groupby(["dataset", "title", "lr"], sort=False):
-        line = {
-            "data set": NAMES[dataset],
-            "method": name,
-            "rate": rate(lr),
-            "images": f"first {rows.images.iloc[0]:.0f}",
-        }
+        where = f"{NAMES[dataset]}, first {rows.images.iloc[0]:.0f} images"
+        line = {"data set": where, "method": name, "rate": rate(lr)}
         line |= {row.attack: worth(row) for row in rows.itertuples()}
         weak, *strong = rows.itertuples()
         lost = {f"{LOST}{row.attack}": weak.true - row.true for row in strong}
         lines.append(line | {name: "-" if pd.isna(value) else f"{value:.2f}" for name, value in lost.items()})
     table = pd.DataFrame(lines, columns=None if lines else ["data set", "method", "rate"])
     return table.fillna("-").set_index(["data set", "method", "rate"])
+
+
+def stronger_shown(found: Found) -> pd.DataFrame:
+    """Return :func:`stronger` without what :func:`stronger_told` tells: what each attack takes."""
+    table = stronger(found)
+    return table[[name for name in table if not name.startswith(LOST)]]
 
 
 def stronger_told(found: Found) -> str:
@@ -42,7 +44,7 @@ def stronger_told(found: Found) -> str:
     for name in [column for column in table if column.startswith(LOST)]:
         for dataset, rows in table[table[name] != "-"].groupby(level="data set", sort=False):
             lost = rows[name].astype(float).sort_values(ascending=False)
-            parts = [f"{value:.1f} from {method} at {lr}" for (_, method, lr), value in lost.items() if value > 0]
+            parts = [f"{value:.1f} from {method} at {lr}" for (_, method, lr), value in lost.items() if value]
             none = f"; nothing from {sum(lost == 0)} others" if (lost == 0).any() else ""
             attack = name.removeprefix(LOST)
             said.append(f"- {dataset}: points that {attack} takes: {', '.join(parts) or 'none'}{none}.")

@@ -201,10 +201,15 @@ def met(row: pd.Series) -> str:
     return _seen(row["AutoAttack"], False, sd, seeds)
 
 
+def with_spread(value: float, sd: float = np.nan, seeds: float = 1, *, unit: str = " seeds") -> str:
+    """Return a percentage as text with its deviation, where it has one, and over how many seeds, where of several."""
+    over = f" ({seeds:.0f}{unit})" if seeds > 1 else ""
+    return f"{value:.1f}" + (f" ± {sd:.1f}{over}" if pd.notna(sd) else "")
+
+
 def _seen(value: float, made: bool, sd: float = np.nan, seeds: float = 1) -> str:
     """Return what the monitor saw as text, with its spread; a run that was made may have had no monitor."""
-    spread = f" ± {sd:.1f}" + (f" ({seeds:.0f} seeds)" if seeds > 1 else "") if pd.notna(sd) else ""
-    return f"{value:.1f}{spread}" if pd.notna(value) else "not watched" if made else NOT_RUN
+    return with_spread(value, sd, seeds) if pd.notna(value) else "not watched" if made else NOT_RUN
 
 
 def _when(passes: float, watched: float, made: bool) -> str:

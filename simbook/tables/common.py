@@ -1,14 +1,14 @@
 r"""What the tables of all chapters share: names of runs, the run card, links to data."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 from IPython import get_ipython
-from IPython.display import HTML
+from IPython.display import HTML, Markdown
 from scipy.stats import binomtest
 
 from simadv.specs import DATASETS, RunSpec
@@ -124,6 +124,17 @@ def short(commit: str) -> str:
 def download(frame: pd.DataFrame, name: str) -> HTML:
     """Return a link that saves the data of a figure as ``name.csv``; the data are inside the page."""
     return HTML(link(frame.to_csv(index=False, float_format="%.6g"), name, "the data of this figure"))
+
+
+def heading(dataset: str, what: str = "", *, below: str = "") -> Markdown:
+    """Return a data set's name in bold, what of it follows, and the text below it."""
+    return Markdown(f"**{NAMES[dataset]}**" + (f", {what}" if what else "") + (f"\n\n{below}" if below else ""))
+
+
+def in_markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown: its first column to the left, the others, which are numbers, to the right."""
+    aligned = ["---", *["--:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, aligned, *lines])
 
 
 def link_tables() -> None:

@@ -8,7 +8,7 @@ from simadv.store import PUBLISHED, Store
 from simbook import chapters, verdicts
 from simbook.settings import EvaluationSettings, Settings
 from simbook.tables import beyond, beyond_told, claims, survival
-from simbook.tables.common import NAMES, NOT_RUN, leading, rate, title
+from simbook.tables.common import NAMES, NOT_RUN, in_markdown, leading, rate, title
 from simbook.tables.evaluation import accuracies
 from simbook.tables.evaluation_claims import of_table3
 from simbook.tables.in_short import in_short
@@ -42,9 +42,8 @@ HEADS = ("method", "rate", "clean: paper", "clean: ours", "BIM(10,40): paper", "
 def balance(table: pd.DataFrame) -> str:
     """Return how many of the paper's claims have each verdict, by data set, in Markdown, from the book's verdicts."""
     counts = claims.counts(table[~claims.ours(table)])
-    lines = [("verdict", *counts.columns), ["---"] * (1 + counts.shape[1])]
-    lines += [(name, *map(str, row)) for name, row in zip(counts.index, counts.to_numpy(), strict=True)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    lines = [[name, *map(str, row)] for name, row in zip(counts.index, counts.to_numpy(), strict=True)]
+    return in_markdown(["verdict", *counts.columns], lines)
 
 
 def headline(store: Store | None = None) -> str:
@@ -53,7 +52,7 @@ def headline(store: Store | None = None) -> str:
     found = of_table3([(spec, store.find(spec)) for spec in chapters.evaluation(settings)], settings)
     rows = over_seeds(accuracies(found, store=store))
     first = {(title(spec), spec.lr): (spec, run) for spec, run in leading(found)}
-    lines = [HEADS, ["---"] * len(HEADS)]
+    lines = []
     for (name, lr), part in rows.groupby(["title", "lr"], sort=False):
         cells, line = {row.attack: row for row in part.itertuples()}, [name, rate(lr)]
         for attack in SHOWN:
@@ -62,7 +61,7 @@ def headline(store: Store | None = None) -> str:
             line += ["-" if printed != printed else f"{printed:.2f}", ours]
         left = survival.judged(*first[name, lr], store)["AutoAttack"]
         lines.append([*line, NOT_RUN if left != left else f"{left:.1f}"])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return in_markdown(HEADS, lines)
 
 
 def seeds_of(row) -> str:
@@ -74,7 +73,7 @@ def survey(dataset: str, store: Store | None = None) -> str:
     """Return the first nets of chapter 7 in Markdown: what each cost, how it ends, and which are worth it."""
     store, settings = store or Store(PUBLISHED), Settings(dataset=dataset)
     found = [(spec, store.find(spec)) for spec in chapters.beyond(settings)]
-    lines = [(f"{NAMES[dataset]}, {SURVEYED[0]}", *SURVEYED[1:]), ["---"] * len(SURVEYED)]
+    lines = []
     bars = beyond.bars(found, store=store)
     shown = bars[(bars.reset_index().index < FIRST) | bars.index.isin(beyond_told.cheap(bars).index)]
     for _, row in shown.iterrows():
@@ -82,7 +81,7 @@ def survey(dataset: str, store: Store | None = None) -> str:
         cells = [f"{row.end:.1f}{spread}" if row.end == row.end else NOT_RUN]
         cells += [f"{row.clean:.1f}" if row.clean == row.clean else NOT_RUN, beyond.met(row)]
         lines.append([row.title, f"{row.F:g}", cells[1], cells[0], cells[2]])
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    table = in_markdown([f"{NAMES[dataset]}, {SURVEYED[0]}", *SURVEYED[1:]], lines)
     return "\n\n".join([table, *(textwrap.fill(told, 120) for told in beyond_told.cheap_told(bars))])
 
 

@@ -81,6 +81,14 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return said
 
 
+def by_dataset(table: pd.DataFrame) -> str:
+    """Return the verdicts on one claim of :func:`told` as words: what holds on which data set."""
+    of = table.groupby("dataset", sort=False).verdict.agg(together)
+    if len(of) == 2 and of.nunique() == 1:
+        return f"{of.iloc[0]} on {'either' if of.iloc[0] == FAILS else 'both'}"
+    return ", ".join(f"{verdict} on {NAMES[dataset]}" for dataset, verdict in of.items())
+
+
 def together(verdicts: pd.Series) -> str:
     """Return the verdict on a claim from its parts: the worst of them; untested where one is, unless another fails."""
     tested = [verdict for verdict in verdicts if verdict != UNTESTED]

@@ -50,19 +50,28 @@ def of_pairs(frame: pd.DataFrame, dataset: str, *, without: str) -> str:
 
 
 def of_sawtooth(facts: pd.DataFrame) -> str:
-    """Return what the monitor saw of each run, a sentence a run."""
+    """Return what the monitor saw of the nets of each data set and setting, over the rates, a sentence each."""
     said = []
-    for row in facts.itertuples():
-        text = f"{NAMES[row.dataset]}, rate {rate(row.lr)}, {row.title}: {row.last:.1f} % after the last epoch; "
-        if pd.isna(row.lowest):
-            said.append(f"{text}it ended within the first cycle.")
+    for (dataset, name), rows in facts.groupby(["dataset", "title"], sort=False):
+        late, about = rows[rows.lowest.notna()], f"{NAMES[dataset]}, {name}"
+        if late.empty:
+            said.append(f"{about}: training ended within the first cycle.")
             continue
-        text += f"{row.lowest:.1f} % at the lowest since the first cycle, after epoch {row.at:.0f}; "
-        text += f"{row.lost:.0f} of {row.later} epochs at less than half of the last"
-        if pd.notna(row.back):
-            text += f"; on average {row.back:.1f} epochs from a reset until it is back"
+        text = (
+            f"{about}, {f'{len(late)} nets' if len(late) > 1 else 'one net'}: {between(late['last'])} % after the last "
+        )
+        text += f"epoch, {between(late.lowest)} % at the lowest since the first cycle; {late.lost.sum():.0f} of "
+        text += f"{late.later.sum():.0f} epochs at less than half of the last"
+        back = late.back.dropna()
+        text += f"; on average {between(back)} epochs from a reset until it is back" if len(back) else ""
         said.append(f"{text}.")
     return listed(said)
+
+
+def between(values: pd.Series) -> str:
+    """Return the range of some numbers as text."""
+    low, high = f"{values.min():.1f}", f"{values.max():.1f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def of_space(table: pd.DataFrame, full: pd.DataFrame, toy: Toy) -> str:

@@ -59,11 +59,13 @@ def by_seed(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     rows = frame[(frame.dataset == dataset) & frame.true.notna()]
     seeds = rows.groupby(["title", "lr"]).seed.transform("nunique")
     rows = rows[seeds > 1].assign(rate=rows.lr.map(rate), text=rows.true.map("{:.2f}".format))
+    setting = rows.groupby(["title", "rate"], sort=False).ngroup()
+    rows = rows.assign(setting=setting).sort_values(["setting", "seed"], kind="stable")
     table = rows.pivot_table(
         index=["title", "rate", "seed"], columns="attack", values="text", aggfunc="first", sort=False
     )
     attacks = [attack for attack in frame.attack.unique() if attack in table]
-    return table[attacks].sort_index(level="seed", sort_remaining=False).fillna(NOT_RUN).rename_axis(columns=None)
+    return table[attacks].fillna(NOT_RUN).rename_axis(columns=None)
 
 
 def widest_told(frame: pd.DataFrame, dataset: str) -> str:

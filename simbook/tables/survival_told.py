@@ -6,7 +6,7 @@ from simbook.tables import survival
 from simbook.tables.common import NAMES
 from simbook.tables.sim_adv_told import listed
 
-NAMED = 6  # as many nets are named where all would be a table once more
+NAMED = 3  # as many nets are named where all would be a table once more
 MOST = 3  # of each sign of masked gradients, as many nets
 
 

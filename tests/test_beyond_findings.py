@@ -1,0 +1,256 @@
+r"""Chapter 7's findings: what is said of the verdicts, and which settings stand side by side."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from rows import SIGNS, row_of, survivor, table_of
+
+from simbook.tables import beyond, beyond_findings, beyond_told, judging, survival_told
+
+GLUE = "\N{NO-BREAK SPACE}"
+
+
+@pytest.fixture
+def settings():
+    return table_of(
+        row_of("S", "sim", 80.0, reset="cycle"),
+        row_of("N", "sim", 82.0, reset="never", AutoAttack=70.0),
+        row_of("Q", "sim", 90.0, reset="never", n1=3.0),
+        row_of("K", "sim-k", 85.0, reset="never", F=10),
+        row_of("L", "sim", 60.0, reset="cycle", projection="literal"),
+        row_of("A", "atta", 81.0, n1=30.0),
+        row_of("B", "bim", 90.0, F=66),
+    )
+
+
+def test_each_question_shows_the_settings_that_answer_it(settings):
+    def chosen(choose):
+        return choose(settings).title.tolist()
+
+    assert chosen(beyond_findings.resets) == ["S", "N", "Q"], "at the paper's n1, then at others"
+    assert chosen(beyond_findings.steps) == ["N", "Q", "K"], "with one step, and one longer step, first"
+    assert chosen(beyond_findings.printed) == ["S", "L"]
+    assert chosen(beyond_findings.neighbours) == ["S", "N", "Q", "B", "A"]
+    assert chosen(beyond_findings.frees) == ["Q"], "no free-SIM was run"
+    nothing = settings[settings.method.eq("atta")]
+    for choose in (beyond_findings.resets, beyond_findings.steps, beyond_findings.printed, beyond_findings.frees):
+        assert choose(nothing).empty
+
+
+def test_another_n1_stands_there_with_its_reset_and_without(settings):
+    cycle, never = row_of("F", "sim", 70.0, reset="cycle", n1=5.0), row_of("H", "sim", 60.0, reset="never", n1=5.0)
+    several = table_of(*settings.to_dict("records"), cycle, never)
+    assert beyond_findings.resets(several).title.tolist() == ["S", "N", "F", "H", "Q"], "by n1"
+
+
+def test_data_sets_stand_side_by_side(settings):
+    some = settings[settings.title.isin(["N", "K"])]
+    other = some.assign(dataset="fmnist", F=[640, 10], seeds=3, AutoAttack=[55.0, np.nan], sd=[0.5, np.nan])
+    of = {"mnist": settings, "fmnist": other.assign(**{"AutoAttack seeds": 3, "AutoAttack sd": 1.25, "to lower": 80.0})}
+    head, aligned, *lines = beyond_findings.side_by_side(of, beyond_findings.neighbours).splitlines()
+    assert head == "|  | F | MNIST: ends | AutoAttack | FMNIST: ends | AutoAttack |"
+    assert aligned == "| --- | --: | --: | --: | --: | --: |"
+    assert [line.replace(GLUE, " ") for line in lines[:2]] == [
+        "| S | 8/- | 80.0 ± 0.5 | not run | - | - |",
+        "| N | 8/640 | 82.0 ± 0.5 | 70.0 | 82.0 ± 0.5 (3) | 55.0 ± 1.2 (3) |",
+    ]
+    head, _, *lines = beyond_findings.side_by_side(of, beyond_findings.steps, also="bar").splitlines()
+    assert head == "|  | MNIST: ends | F to 85 % | AutoAttack | FMNIST: ends | F to 60 % | AutoAttack |"
+    last = "| K | 85.0 ± 0.5 | never | not run | 85.0 | 80 | not run |"
+    assert lines[-1].replace(GLUE, " ") == last, "one look has no spread"
+    head, _, *lines = beyond_findings.side_by_side(of, beyond_findings.resets, also="lowest").splitlines()
+    assert head == "|  | MNIST: ends | lowest | AutoAttack | FMNIST: ends | lowest | AutoAttack |"
+    assert lines[0].replace(GLUE, " ") == "| S | 80.0 ± 0.5 | 79.0 | not run | - | - | - |", "mnist alone has it"
+    assert beyond_findings.side_by_side({"mnist": settings[:0]}, beyond_findings.steps) == ""
+
+
+def test_the_strongest_attack_is_the_one_that_the_data_set_has():
+    digits = {"digits": table_of(row_of("S", "sim", 80.0, reset="cycle", dataset="digits", **{"CW(20,50)": 40.0}))}
+    head, _, line = beyond_findings.side_by_side(digits, beyond_findings.resets).splitlines()
+    assert head.endswith("| CW(20,50) |")
+    assert line.endswith("| 40.0 |")
+
+
+def test_the_fewest_passes_stand_by_kind():
+    rows = [("A", "atta", 40.0, np.nan), ("S", "sim", 80.0, np.nan), ("T", "sim-k", 72.5, np.nan)]
+    table = pd.DataFrame([*rows, ("B", "bim", 192.0, 924.0)], columns=["title", "method", *beyond.TO])
+    table = table.reindex(columns=beyond.BAR_COLUMNS)
+    assert beyond_findings.at_a_bar({"mnist": table}).splitlines() == [
+        "| the fewest F | MNIST: to 85 % | MNIST: to 90 % |",
+        "| --- | --: | --: |",
+        "| one epoch of BIM-Adv | 66 | 66 |",
+        "| SIM-Adv | 72.5: T | never |",
+        "| BIM-Adv | 192: B | 924: B |",
+        "| any net | 40: A | 924: B |",
+    ]
+    assert beyond_findings.at_a_bar({}) == ""
+    some = table.assign(**{beyond.SOME[1]: table.method.eq("sim")})
+    assert "| SIM-Adv | 72.5: T | not all seeds |" in beyond_findings.at_a_bar({"mnist": some})
+    without = table[table.method.ne("bim")].assign(projection=["literal", "ball", "literal"])
+    assert "| BIM-Adv | - | - |" in beyond_findings.at_a_bar({"mnist": without}), "not run is not never"
+    assert "| SIM-Adv | 80: S | never |" in beyond_findings.at_a_bar({"mnist": without}), "not Eq. 15 as printed"
+
+
+def judged(dataset, *rows):
+    return pd.DataFrame(rows, columns=["claim", "part", "ours", "verdict"]).assign(dataset=dataset)
+
+
+def test_verdicts_are_said_in_plain_words():
+    parts = judged(
+        "mnist",
+        ("C7.3", "a > 0", "1.00", "holds"),
+        ("C7.7", "b > 0", "2.00", "holds"),
+        ("C7.7", "c > 0", "-3.00", "does not hold"),
+        ("C7.9", "d > 0", "not run", "not tested"),
+        ("C7.8", "e > 0", "1.00 ± 2.00", "undecided"),
+    )
+    assert beyond_findings.plainly(parts) == (
+        "Without a reset no epoch is weak; SIM-Adv is not ahead of its neighbours; whether Eq. 15 as printed is worse "
+        "is not tested; whether stronger attacks take more from SIM-Adv than from BIM-Adv is open."
+    )
+    assert beyond_findings.plainly(parts[:0]) == ""
+    assert beyond_findings.PLAIN.keys() == {claim for claim in judging.CLAIMS if claim.startswith("C7.")}
+    assert {
+        claim for question in beyond_findings.QUESTIONS for claim in question.claims
+    } == beyond_findings.PLAIN.keys()
+
+
+def test_data_sets_of_one_answer_share_it():
+    holds, fails = (judged("mnist", ("C7.2", "a > 0", "1.00", verdict)) for verdict in ("holds", "does not hold"))
+    assert beyond_findings.lead({"mnist": holds, "fmnist": holds}) == "*MNIST and FMNIST.* SIM-Adv needs its reset."
+    assert beyond_findings.lead({"mnist": holds, "fmnist": fails}) == (
+        "*MNIST.* SIM-Adv needs its reset. *FMNIST.* SIM-Adv does not need its reset."
+    )
+    assert beyond_findings.lead({"mnist": holds[:0]}) == ""
+
+
+def test_the_margins_are_folded_below_the_verdicts():
+    of = {name: judged(name, ("C7.2", "a > 0", "-1.00", "does not hold")) for name in ("mnist", "fmnist")}
+    text = beyond_findings.decided(of)
+    assert "<summary>C7.2 does not hold on either</summary>" in text
+    assert "- C7.2, FMNIST: a > 0: -1.00, does not hold" in text
+    assert text.endswith("</details>")
+    assert beyond_findings.decided({"mnist": of["mnist"][:0]}) == ""
+
+
+def test_a_question_without_an_answer_is_not_asked(settings):
+    labels = {name: pd.DataFrame(columns=["method", "lr"]) for name in ("mnist", "fmnist")}
+    nets = pd.DataFrame([SIGNS])
+    told = beyond_findings.findings(judged("mnist", ("C7.2", "a > 0", "1.00", "holds")), settings, nets, labels)
+    assert told[-1] == "FMNIST: nothing was run yet."
+    assert told[0].startswith("**Is the reset needed?** *MNIST.* SIM-Adv needs its reset.\n\n|")
+    assert not [text for text in told if "Whose label" in text or "Would it survive" in text]
+
+
+def test_what_the_reset_is_worth_has_the_interval_of_its_seeds(settings):
+    assert beyond_told.worth_told(settings) == [], "only one of the two met AutoAttack"
+    both = settings.assign(AutoAttack=settings.AutoAttack.mask(settings.title.eq("S"), 81.5))
+    assert beyond_told.worth_told(both) == [
+        "Under AutoAttack the reset is worth, in points, +11.5 ± 3.7 at n1 = 10 (one seed)."
+    ]
+    wide = both.assign(**{"AutoAttack sd": both.title.map({"Q": 15.1, "B": 30.0})})
+    said = "What is of one seed has the interval of the images alone: the seeds of Q deviate by 15.1 points."
+    assert beyond_told.worth_told(wide)[1:] == [said], "B is no SIM-Adv"
+    seeds = [2, 3] + [0] * (len(both) - 2)
+    most = both.assign(seeds=3, **{"AutoAttack seeds": seeds, "AutoAttack sd": 1.25})
+    # 12.71 and 4.30 deviations of a mean of two and of three
+    half = 1.25 * math.hypot(12.706 / math.sqrt(2), 4.303 / math.sqrt(3))
+    assert beyond_told.worth_told(most) == [
+        f"Under AutoAttack the reset is worth, in points, +11.5 ± {half:.1f} at n1 = 10 (2 and 3 seeds)."
+    ]
+
+
+def test_the_highest_ends_are_of_sim_adv_within_the_ball(settings):
+    assert beyond_told.highest_told(settings) == [
+        "Of 4 SIM-Adv, free-SIM among them, these end highest: Q at 90.0 ± 0.5 %; K at 85.0 ± 0.5 %; "
+        "N at 82.0 ± 0.5 %, AutoAttack 70.0."
+    ]
+    assert "Q at 90.0 ± 0.5 (3 seeds) %; " in beyond_told.highest_told(settings.assign(seeds=3))[0]
+    assert beyond_told.highest_told(settings[settings.method.eq("atta")]) == []
+
+
+def test_findings_say_what_the_labels_bring_at_the_rate_of_table_3():
+    row = {"method": "vanilla", "lr": 1e-4, "true": 0.5, "predicted": 1.5, "error": 2.0, "share": 0.5}
+    labels = pd.DataFrame([row, row | {"lr": 1e-3}, row | {"method": "sim"}])
+    assert beyond_told.labels_told(labels, "mnist") == [
+        "Vanilla at rate 1e-4 has 0.50 % under BIM by true labels and 1.50 % by predicted ones: of 2.00 % that it gets "
+        "wrong when clean, the attack puts 50 % right.",
+        "At rate 1e-3 it has 0.50 % and 1.50 %.",
+    ]
+    assert beyond_told.labels_told(labels[1:], "mnist") == [], "no rate is known"
+
+
+def test_findings_rank_what_withstands_autoattack():
+    left = {"A": 80.0, "B": 85.0} | {f"N{i}": 10.0 + i for i in range(survival_told.NAMED)}
+    nets = pd.DataFrame([survivor(name, 90.0, AutoAttack=value, images=1000) for name, value in left.items()])
+    nets = pd.concat([nets, nets[:1].assign(title="C", AutoAttack=np.nan)])
+    said, *gap = survival_told.four_told(nets)
+    assert gap == []
+    assert said.startswith("AutoAttack, on the first 1000 images, leaves B 85.0 % (82.7 to 87.1; BIM 90.0); A 80.0 % (")
+    assert said.endswith("; 2 more have 11.0 % or less.")
+    assert "C" not in said
+    assert "more" not in survival_told.four_told(nets[:2])[0]
+    assert survival_told.four_told(nets[-1:]) == survival_told.four_told(nets.drop(columns="AutoAttack")) == []
+
+
+def test_what_autoattack_leaves_of_several_seeds_is_told_seed_by_seed():
+    nets = pd.DataFrame([survivor("A", 90.0), survivor("B", 90.0), survivor("C", 90.0)])
+    nets["seeds"] = [[50.0], [], [60.0, 57.0, 54.0]]
+    assert survival_told.seeds_told(nets) == ["Seed by seed: C 60.0, 57.0, 54.0 % (57.0 ± 3.0)."]
+    assert survival_told.seeds_told(nets[:2]) == []
+
+
+def test_findings_name_the_nets_whose_gradients_may_be_masked():
+    rows = {"dataset": "mnist", "title": "A", "method": "sim", "projection": "ball", "end": 9.0, "clean": 90.0}
+    bars = pd.DataFrame([rows | {"seeds": 1}]).reindex(columns=beyond.BAR_COLUMNS)
+    table, labels = pd.DataFrame({"dataset": [], "claim": [], "verdict": []}), pd.DataFrame({"method": [], "lr": []})
+    masked = pd.DataFrame([SIGNS | {"title": f"N{i}", "chance": 1.5 + i} for i in range(survival_told.MOST + 2)])
+
+    def said(bars, nets):
+        return "\n".join(beyond_findings.findings(table, bars, nets, {"mnist": labels}))
+
+    text = said(bars, pd.concat([masked, pd.DataFrame([SIGNS | {"unbounded": 3.0}])]))
+    assert (
+        "by the sign that says so: *unbounded is not 0* (more than 1.0 % of the images): A 3.0; *chance finds more* ("
+        in text
+    )
+    assert "images): N4 5.5, N3 4.5, N2 3.5 and 2 more." in text
+    assert "masked" not in said(bars, pd.DataFrame([SIGNS]))
+    usual = pd.DataFrame([SIGNS | {"title": "B", "method": "bim", "chance": 4.0}])
+    text = said(bars, pd.concat([masked, usual]))
+    assert "(more than 4.0 % of the images): N4 5.5, N3 4.5." in text, "what BIM-Adv shows is usual"
+    assert "Broke down in training at this rate: A (clean 44.0 %)." in said(
+        bars.assign(clean=44.0), pd.DataFrame([SIGNS])
+    )
+    missing = pd.concat([bars, bars.assign(title="M", end=np.nan)])
+    assert "**What broke down, and what was not run?**\n\n- *MNIST.* Not run, or not watched, yet: M." in said(
+        missing, pd.DataFrame([SIGNS])
+    )
+
+
+def test_findings_say_how_far_the_papers_method_is_from_iterated_training():
+    nets = pd.DataFrame(
+        [
+            survivor("S", 89.1, AutoAttack=81.7, images=1000),
+            survivor("B", 91.2, AutoAttack=85.9, images=1000) | {"method": "bim"},
+        ]
+    )
+    assert survival_told.gap_told(nets) == [
+        "On the same images S less B is -2.1 points under BIM(10,40) and -4.2 points under AutoAttack."
+    ]
+    assert survival_told.gap_told(nets.assign(AutoAttack=[80.0, np.nan])) == []
+
+
+def test_findings_name_what_is_as_good_as_iterated_training_for_less():
+    rows = [("B", "bim", 86.0, 4000), ("A", "atta", 84.5, 300), ("C", "sim", 83.9, 480), ("K", "sim-k", 87.0, 600)]
+    rows += [("M", "madry", 90.0, 4000), ("N", "sim", np.nan, 100)]
+    table = pd.DataFrame(rows, columns=["title", "method", "AutoAttack", "F"])
+    table = table.assign(clean=98.0, dataset="mnist")
+    assert beyond_told.cheap_told(table) == [
+        "Within 2 points of B under AutoAttack (86.0 %, clean 98.0 %, for 4000 F an image; 83.7 to 88.0 by the images "
+        "that were tested), or above: A, 84.5 %, clean 98.0 %, for 300 F; K, 87.0 %, clean 98.0 %, for 600 F."
+    ]
+    assert beyond_told.cheap_told(table.assign(AutoAttack=[86.0] + [0.0] * 5))[0].endswith("none that was run.")
+    assert beyond_told.cheap_told(table[1:]) == []
