@@ -209,7 +209,7 @@ class Attack:
         kind, n1, n2, restarts = found.groups()
         one_of("attack", kind, KINDS)
         if (kind in ITERATED) != (n1 is not None):
-            raise InputError(f"attack = {text!r}: BIM, Madry and CW take (n1,n2), FGSM and R+FGSM take none")
+            raise InputError(f"attack = {text!r}: BIM, Madry and CW take (n1,n2), as in BIM(10,40); FGSM, R+FGSM none")
         steps = {} if n1 is None else {"n1": int(n1) if n1.isdecimal() else float(n1), "n2": int(n2)}
         return cls(kind=kind, restarts=int(restarts or 1), **steps, **settings)
 

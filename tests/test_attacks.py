@@ -507,7 +507,7 @@ def test_bad_settings_say_what_is_allowed(settings, message):
         ("BIM(.,40)", "is not understood; write FGSM"),
         ("BMI(10,40)", r"attack = 'BMI' .*did you mean 'BIM'.*allowed: FGSM, R\+FGSM, BIM, Madry"),
         ("BIM", r"BIM, Madry and CW take \(n1,n2\)"),
-        ("FGSM(10,40)", "FGSM and R[+]FGSM take none"),
+        ("FGSM(10,40)", "FGSM, R[+]FGSM none"),
         ("BIM(0,40)", "n1 = 0 must be above 0"),
         ("BIM(10,0)", "n2 = 0 must be at least 1"),
         ("Madry(10,40)x0", "restarts = 0 must be at least 1"),

@@ -263,7 +263,7 @@ def test_what_every_run_needs_cannot_be_none(name):
     [
         ("nonsense", "allowed: FGSM, R.FGSM, BIM, Madry"),
         ("BIM", r"BIM, Madry and CW take \(n1,n2\)"),
-        ("FGSM(1,2)", "FGSM and R.FGSM take none"),
+        ("FGSM(1,2)", "FGSM, R.FGSM none"),
         ("BIM(10;40)", "not understood; write FGSM"),
         ("BIM(0,40)", "n1 = 0 must be above 0"),
         ("BIM(1.2.3,40)", "not understood; write FGSM"),
