@@ -179,21 +179,17 @@ def side_by_side(
         own = {dataset: rows[rows.title.eq(title)] for dataset, rows in of.items()}
         passes = [f"{row.F.iloc[0]:g}" if len(row) else "-" for row in own.values()]
         passes = ["/".join(passes if len(set(passes)) > 1 else passes[:1])] if also == "F" else []
-        each = [cells(row.iloc[0], also) if len(row) else ["-"] * (2 + (also != "F")) for row in own.values()]
+        each = [cells(row, also) if len(row) else ["-"] * (2 + (also != "F")) for row in own.values()]
         lines.append([title, *passes, *chain.from_iterable(each)])
     return in_markdown(head, lines) if lines else ""
 
 
-def cells(row: pd.Series, also: str) -> list[str]:
-    """Return how a setting ends, what else is asked for and what the strongest attack leaves, as text."""
-    attack = strongest(row.to_frame().T)
+def cells(rows: pd.DataFrame, also: str) -> list[str]:
+    """Return how the setting of one row ends, what else is asked for and what the strongest attack leaves, as text."""
+    row, attack = rows.iloc[0], strongest(rows)
     met = row.get(f"{attack} sd", np.nan), row.get(f"{attack} seeds", 1)
     left = NOT_RUN if pd.isna(row[attack]) else beyond.with_spread(row[attack], *met, unit="")
-    more = {
-        "F": [],
-        "lowest": ["-" if pd.isna(row.lowest) else f"{row.lowest:.1f}"],
-        "bar": [reached(row.to_frame().T)],
-    }
+    more = {"F": [], "lowest": ["-" if pd.isna(row.lowest) else f"{row.lowest:.1f}"], "bar": [reached(rows)]}
     each = [beyond.with_spread(row.end, row.sd, row.seeds, unit=""), *more[also], left]
     return [text.replace(" ± ", f"{GLUE}±{GLUE}") for text in each]  # a narrow column breaks before the brackets
 

@@ -32,16 +32,18 @@ def labels_told(labels: pd.DataFrame, dataset: str) -> list[str]:
 
 def worth_told(rows: pd.DataFrame) -> list[str]:
     """Return what the reset is worth under AutoAttack at each n1 that has nets with it and without, in points."""
-    gains = []
+    gains, alone = [], False
     for n1 in one(rows, "sim", "never").n1:
         pair = [beyond_claims.best(one(rows, "sim", reset, n1=n1)) for reset in ("cycle", "never")]
         gain, half, seeds = beyond_claims.withstood(*pair, rows)
-        gains += [f"{gain:+.1f} ± {half:.1f} at n1 = {n1:g} ({seeds})"] if pd.notna(gain) else []
+        if pd.notna(gain):
+            gains.append(f"{gain:+.1f} ± {half:.1f} at n1 = {n1:g} ({seeds})")
+            alone |= seeds == "one seed"
     if not gains:
         return []
     told = [f"Under {beyond_claims.strongest(rows)} the reset is worth, in points, {', '.join(gains)}."]
     several = one(rows, "sim").dropna(subset="AutoAttack sd").sort_values("AutoAttack sd").tail(1)
-    if "one seed" in told[0]:
+    if alone:
         told += [
             f"What is of one seed has the interval of the images alone: the seeds of {row.title} deviate by "
             f"{row['AutoAttack sd']:.1f} points."

@@ -32,7 +32,7 @@ FGSM-Adv {fgsm} % and Free-Adv(10) {free_adv} %. AutoAttack, which is younger th
 open to attack: it is at {last} % after its last epoch, at {lowest} % in its worst since the first cycle, and in {lost}
 epochs at less than half of the last (one seed).
 - **Is the reset needed?** With it SIM-Adv ends at {cycle} %, without at {never} %; under AutoAttack the reset is worth
-{worth} points on one seed (95 % of the images), and at n1 = 5 over the seeds {worth_5}. {C7_2}
+{worth} points, and at n1 = 5 it is worth {worth_5} (95 %, of one seed by the images alone). {C7_2}
 - **Is anything cheaper?** Of the nets within {near:g} points of BIM(10,30)-Adv under AutoAttack, or above, the cheapest
 is {cheap} gradient passes an image, all epochs together. SIM(10,20)-Adv took {passes}. {C7_7}
 - **Can the attack's pass be saved?** With nothing but the gradients that training computes anyway, the best SIM-Adv
@@ -95,8 +95,8 @@ def ends(bars: pd.DataFrame) -> dict[str, str]:
         told[f"{name}_auto"] = percents(row.AutoAttack, row["AutoAttack sd"], row["AutoAttack seeds"])
     for name, n1 in (("worth", 10), ("worth_5", 5)):
         pair = [best(one(bars, "sim", reset, n1=n1)) for reset in ("cycle", "never")]
-        gain, half, _ = withstood(*pair, bars)
-        told[name] = NOT_RUN if pd.isna(gain) else f"{gain:+.1f} ± {half:.1f}"
+        gain, half, seeds = withstood(*pair, bars)
+        told[name] = NOT_RUN if pd.isna(gain) else f"{gain:+.1f} ± {half:.1f} ({seeds})"
     cheap = [f"{row.title} ({percents(row.AutoAttack)} %) at {row.F:g}" for row in beyond_told.cheap(bars).itertuples()]
     return told | {"cheap": [*cheap, "none"][0], "passes": f"{cycle.F:g}"}
 
