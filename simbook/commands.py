@@ -72,19 +72,7 @@ def parser() -> argparse.ArgumentParser:
         "status", help="list the runs that the chapters ask for, done, partial or missing, and your own"
     )
     run = commands.add_parser("run", help="train runs: those of the plan by id, all of it, or one of your own")
-    run.add_argument("ids", nargs="*", metavar="ID", help="beginnings of ids that plan prints: all runs that fit")
-    run.add_argument("--all", action="store_true", help="everything that plan lists, in its order")
-    run.add_argument("--dataset", help=f"a run of your own: {', '.join(DATASETS)}")
-    run.add_argument("--method", help=f"a run of your own: {', '.join(METHODS)}")
-    for name, kind in NUMBERS.items():
-        spellings = dict.fromkeys((f"--{name.rstrip('_')}", f"--{name.rstrip('_').replace('_', '-')}"))
-        run.add_argument(*spellings, dest=name, type=kind, help=argparse.SUPPRESS)
-    for name in set(CHOICES) - {"dataset", "method"}:
-        run.add_argument(f"--{name}", help=argparse.SUPPRESS)
-    run.add_argument("--budget", metavar="TIME", help="stop at a checkpoint before this time is out: 90s, 9m, 1.5h")
-    run.add_argument("--jobs", type=int, default=1, help="train so many planned runs side by side (default: 1)")
-    run.add_argument("--again", action="store_true", help="train what is published anew, in your store, to compare it")
-    run.add_argument("--alone", action="store_true", help="your word that nothing else runs on the device")
+    of_training(run)
     measure = commands.add_parser("evaluate", help="measure a stored run's accuracy under an attack")
     measure.add_argument("id", metavar="ID", help="the id of a stored run, or its beginning")
     measure.add_argument("--attack", default="none", help="none, FGSM, BIM(10,40), Madry(20,50)x10 (default: none)")
@@ -103,9 +91,26 @@ def parser() -> argparse.ArgumentParser:
     for command in (run, measure, verify):
         command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
         command.add_argument("--threads", type=int, help="CPU threads of this process")
+    return top
+
+
+def of_training(run: Parser) -> None:
+    """Add what ``run`` alone takes: which runs, the settings of one's own, and how to go about it."""
+    run.add_argument("ids", nargs="*", metavar="ID", help="beginnings of ids that plan prints: all runs that fit")
+    run.add_argument("--all", action="store_true", help="everything that plan lists, in its order")
+    run.add_argument("--dataset", help=f"a run of your own: {', '.join(DATASETS)}")
+    run.add_argument("--method", help=f"a run of your own: {', '.join(METHODS)}")
+    for name, kind in NUMBERS.items():
+        spellings = dict.fromkeys((f"--{name.rstrip('_')}", f"--{name.rstrip('_').replace('_', '-')}"))
+        run.add_argument(*spellings, dest=name, type=kind, help=argparse.SUPPRESS)
+    for name in set(CHOICES) - {"dataset", "method"}:
+        run.add_argument(f"--{name}", help=argparse.SUPPRESS)
+    run.add_argument("--budget", metavar="TIME", help="stop at a checkpoint before this time is out: 90s, 9m, 1.5h")
+    run.add_argument("--jobs", type=int, default=1, help="train so many planned runs side by side (default: 1)")
+    run.add_argument("--again", action="store_true", help="train what is published anew, in your store, to compare it")
+    run.add_argument("--alone", action="store_true", help="your word that nothing else runs on the device")
     settings = sorted(name.rstrip("_") for name in {*NUMBERS, *CHOICES})
     run.epilog = f"Settings of a run of your own: --{' --'.join(settings)}."
-    return top
 
 
 def listing(kept: store.Store, *, todo: bool) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from types import SimpleNamespace
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
@@ -9,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from shelves import BY_HAND
 
+from simadv.specs import run_spec
 from simbook.plots.style import style
 from simbook.tables import common
 
@@ -70,3 +73,20 @@ def test_share_of():
     share, low, high = common.share_of(50, 100)
     assert (share, low, high) == pytest.approx((50, 40.38, 59.62), abs=0.01)  # Wilson, by hand
     assert np.isnan(common.share_of(0, 0)).all()
+
+
+def test_the_run_card_counts_commits_and_spans_dates():
+    def run_of(seed, **more):
+        spec = run_spec("mnist", "vanilla", seed=seed)
+        told = BY_HAND | {"device": "A, 2 cores", "commit": str(seed) * 40} | more
+        return spec, SimpleNamespace(spec=spec, provenance=told, cost={"seconds": 1800.0})
+
+    missing = (run_spec("mnist", "vanilla", seed=9), None)
+    few = [run_of(0, date="2026-01-02"), run_of(1, date="2026-01-01", device="B, 4 cores"), missing]
+    card = common.run_card(few)["run card"]
+    assert (card["runs stored"], card["seeds"], card["training, hours in all"]) == ("2 of 3", "0, 1", "1.00")
+    assert (card["device"], card["date"]) == ("A, 2 cores; B, 4 cores", "2026-01-01 to 2026-01-02")
+    assert card["commit"] == "0000000000, 1111111111"
+    card = common.run_card([run_of(seed) for seed in range(4)])["run card"]
+    assert (card["commit"], card["date"]) == ("4 of them, each in its run's run.json", "2026-01-01")
+    assert set(common.run_card([missing])["run card"].iloc[1:]) == {"-", "0.00"}

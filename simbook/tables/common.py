@@ -96,8 +96,8 @@ def run_card(found: Found) -> pd.Series:
     asked, found = len(found), [(spec, run) for spec, run in found if run is not None]
     runs = [run for _, run in found]
 
-    def of_all(name: str) -> str:
-        return ", ".join(sorted({str(run.provenance[name]) for run in runs})) or "-"
+    def of_all(name: str) -> list[str]:
+        return sorted({str(run.provenance[name]) for run in runs}) or ["-"]
 
     card = {"runs stored": f"{len(runs)} of {asked}"}
     for name, attribute in (
@@ -111,8 +111,10 @@ def run_card(found: Found) -> pd.Series:
     card["learning rates"] = ", ".join(rate(lr) for lr in sorted({s.lr for s, _ in found})) or "-"
     card["precision of training"] = ", ".join(sorted({s.precision for s, _ in found})) or "-"
     card |= {"training, hours in all": f"{sum(run.cost['seconds'] for run in runs) / 3600:.2f}"}
-    card |= {name: of_all(name) for name in ("device", "threads", "torch", "date")}
-    card["commit"] = ", ".join(sorted({short(run.provenance["commit"]) for run in runs})) or "-"
+    card |= {name: "; ".join(of_all(name)) for name in ("device", "threads", "torch")}  # a device's name has commas
+    dates, commits = of_all("date"), sorted({short(run.provenance["commit"]) for run in runs}) or ["-"]
+    card["date"] = " to ".join(dict.fromkeys((dates[0], dates[-1])))
+    card["commit"] = ", ".join(commits) if len(commits) < 4 else f"{len(commits)} of them, each in its run's run.json"
     return pd.Series(card, name="run card").to_frame()
 
 

@@ -238,15 +238,7 @@ def findings(frame: pd.DataFrame, found: Found, dataset: str) -> str:
     inflated = iterated.predicted - iterated.true
     said = []
     if len(sim):
-        best = sim.true.idxmax()
-        at = sim.loc[best]
-        text = f"SIM-Adv at rate {rate(best[1])} classifies {at.true:.2f} % correctly under {bim} with true labels"
-        spread = f"standard deviation over {at.seeds} seeds {at.sd:.2f} points"
-        text += (
-            f" ({spread if at.seeds > 1 else f'95 % interval of the test set {at.low:.2f} to {at.high:.2f}; one seed'})"
-        )
-        text += f" and {at.predicted:.2f} % with predicted ones, as the paper's seem to be"
-        said.append(text + ("." if pd.isna(at.paper) else f"; it reports {at.paper:.2f} %."))
+        said.append(_best_of(sim, bim))
     if len(weak):
         names = ", ".join(f"{name} at {rate(lr)}: {row.true:.2f} %" for (name, lr), row in weak.iterrows())
         said.append(f"The single-step methods under the same attack: {names}.")
@@ -254,15 +246,32 @@ def findings(frame: pd.DataFrame, found: Found, dataset: str) -> str:
         f"Attacking the predicted instead of the true label raises these figures by up to {inflated.max():.2f} points "
         f"({inflated.idxmax()[0]}), without any change to a model."
     )
-    watched = []
-    for label, line in curves([(spec, run) for spec, run in found if spec.dataset == dataset]).items():
-        late = line[line.epoch >= 24].robust
-        if len(late):
-            name, last = label.removeprefix(f"{NAMES[dataset]}: "), line.robust.iloc[-1]
-            watched.append(f"{name} ends at {last:.1f} % and had {late.min():.1f} % in its worst epoch")
-    if watched:
+    if watched := _watched([(spec, run) for spec, run in found if spec.dataset == dataset], NAMES[dataset]):
         said.append(f"Watched after each epoch from the 25th on, {'; '.join(watched)}: it matters when training stops.")
     missing = frame[(frame.dataset == dataset) & (frame.attack == "Original") & frame.true.isna()]
     names = ", ".join(f"{name} at {rate(lr)}" for name, lr in zip(missing.title, missing.lr, strict=True))
     said.append(f"Not run yet: {names}." if names else "Every run of Table 3 was made.")
     return "\n".join(f"{i}. {sentence}" for i, sentence in enumerate(said, 1))
+
+
+def _best_of(rows: pd.DataFrame, attack: str) -> str:
+    """Return what the best of SIM-Adv's rows under ``attack`` has, in a sentence."""
+    best = rows.true.idxmax()
+    at = rows.loc[best]
+    spread = f"standard deviation over {at.seeds} seeds {at.sd:.2f} points"
+    if at.seeds == 1:
+        spread = f"95 % interval of the test set {at.low:.2f} to {at.high:.2f}; one seed"
+    text = f"SIM-Adv at rate {rate(best[1])} classifies {at.true:.2f} % correctly under {attack} with true labels"
+    text += f" ({spread}) and {at.predicted:.2f} % with predicted ones, as the paper's seem to be"
+    return text + ("." if pd.isna(at.paper) else f"; it reports {at.paper:.2f} %.")
+
+
+def _watched(found: Found, name: str) -> list[str]:
+    """Return where each run of the data set ``name`` ended and what its worst epoch from the 25th on had."""
+    told = []
+    for label, line in curves(found).items():
+        late = line[line.epoch >= 24].robust
+        if len(late):
+            title, last = label.removeprefix(f"{name}: "), line.robust.iloc[-1]
+            told.append(f"{title} ends at {last:.1f} % and had {late.min():.1f} % in its worst epoch")
+    return told
