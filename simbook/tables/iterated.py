@@ -91,7 +91,7 @@ def training(lines: Lines, settings: Settings, *, store: Store | None = None) ->
         _, fgsm, iterated, *_ = chapters.evaluations(dataset)
         nets = {n: chapters.trained_with(n, settings, dataset) for n in chapters.TRAINED_WITH}
         # beside them, in no verdict: as many steps, and three times the way
-        nets |= {np.nan: chapters.spec_of(settings, dataset, "bim")}
+        nets |= {np.nan: chapters.of_section_4(settings, dataset, "bim")}
         for n, spec in nets.items():
             row = {"dataset": dataset, "n": n, "net": title(spec), "attack": iterated.attack}
             row |= {method: values[n] for method, values in rho.items() if n in chapters.TRAINED_WITH}
