@@ -88,13 +88,18 @@ class SIM(Adversary):
     .. math:: \tilde x_{i+1} = \mathrm{clip}_{[0,1]}[\tilde x_i + \delta_{i+1}], \quad
         \delta_{i+1} = \tfrac{\epsilon}{n_1} \mathrm{sign} \nabla L(\tilde x_i, y, \theta), \quad \tilde x_0 = \hat x
 
-    where i counts epochs since the image's last reset. ``reset`` says when :math:`\tilde x_0 = \hat x` again:
+    as printed (``literal``); by default a step is projected onto the ball of epsilon instead, as all of the book's are
+    (:func:`simadv.attacks.advance`). i counts epochs since the image's last reset. ``reset`` says when
+    :math:`\tilde x_0 = \hat x` again:
 
     - ``cycle`` (the paper): all images, in every epoch that is a multiple of n2;
     - ``staggered``: image j in the epochs where (epoch + phase_j) is a multiple of n2, from epoch n2 on,
       with a phase drawn once per image;
     - ``never``: no image, ever;
     - ``random``: as ``cycle``, but to a uniform random point of the ball instead of the image.
+
+    Soon after a reset there is little robustness (chapter 7): with ``cycle`` and ``random`` let the number of epochs
+    be a multiple of n2. Examples are carried in steps of 1/65535, so epsilon / n1 should be well above that.
 
     Args:
         x: the whole training set, ``(N, C, H, W)``.
@@ -123,7 +128,7 @@ class SIM(Adversary):
         # a step is BIM's own
         self.x, self.step = x, Replayed(replace(self.attack, n2=k).climb)
         self.carried = Carried(x, moves=() if reset == "random" else (epsilon, epsilon / n1))
-        phases = torch.randint(n2, (len(x),), generator=torch.Generator().manual_seed(seed))
+        phases = torch.randint(n2, (len(x),), generator=torch.Generator().manual_seed(whole("seed", seed, least=0)))
         self.phase = phases.to(x.device) if reset == "staggered" else torch.zeros_like(phases, device=x.device)
 
     def restarts(self, index: Tensor, epoch: int) -> Tensor:

@@ -2,7 +2,10 @@ r"""The attacks of section 2.1: FGSM, R+FGSM, BIM and Madry, and every intermedi
 
 All four are one loop: take the sign of the input gradient, step, project. Images are ``(B, C, H, W)``
 tensors in [0, 1], perturbations are bounded by ``epsilon`` in the :math:`l_\infty` norm, and labels are
-``(B,)`` integers. No attack touches parameter gradients, the training mode or batch-norm buffers.
+``(B,)`` int64; a model returns logits ``(B, k)``. No attack touches parameter gradients, the training mode or
+batch-norm buffers. The functions look at neither images nor labels, so that they can stand in a training step; an
+:class:`Attack` that is called does. A ``generator`` of None draws from torch's own; ``loss`` is called with logits,
+labels and ``"sum"``.
 """
 
 import re
@@ -15,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from simadv.checks import InputError, number, one_of, whole
+from simadv.checks import InputError, images, number, one_of, whole
 
 KINDS = ("FGSM", "R+FGSM", "BIM", "Madry", "CW")
 ITERATED = ("BIM", "Madry", "CW")
@@ -130,7 +133,18 @@ def bim(model: nn.Module, x_hat: Tensor, y: Tensor, *, epsilon: float, n1: float
     .. math:: \tilde x_{i+1} = \mathrm{clip}_{[0,1]}[\tilde x_i + \delta_{i+1}], \quad
         \delta_{i+1} = \tfrac{\epsilon}{n_1} \mathrm{sign} \nabla L(\tilde x_i, y, \theta), \quad \tilde x_0 = \hat x
 
-    ``options`` are ``start``, ``projection``, ``mode`` and ``loss`` of :func:`trajectory`.
+    as printed; by default a step is projected onto the ball of epsilon instead, see :func:`advance`.
+
+    Args:
+        x_hat, y: images ``(B, C, H, W)`` in [0, 1] and the labels ``(B,)`` to push away from.
+        epsilon: bound of the perturbation, in pixels of [0, 1]. n1: the step is epsilon / n1. n2: steps.
+        options: ``start``, ``projection``, ``mode`` and ``loss`` of :func:`trajectory`.
+
+    Returns:
+        ``(B, C, H, W)``.
+
+    Raises:
+        InputError: a setting is out of range.
 
     Chapter: :doc:`02_background`.
     """
@@ -165,7 +179,7 @@ class Attack:
     Args:
         kind: one of ``FGSM``, ``R+FGSM``, ``BIM``, ``Madry``, ``CW`` (Madry's steps on the :func:`margin`).
         epsilon: bound of the perturbation, in pixels of [0, 1], above 0, at most 1.
-        n1: the step is epsilon / n1; any number above 0 (not FGSM, R+FGSM).
+        n1: the step is epsilon / n1; any number above 0 (not FGSM, R+FGSM). BIM without n1 and n2 is FGSM.
         n2: number of steps (not FGSM, R+FGSM).
         restarts: repetitions from fresh random starts; the first example that fools the model is kept.
         labels: push away from the ``true`` label, or from the model's prediction on the clean image
@@ -221,8 +235,8 @@ class Attack:
     @property
     def passes(self) -> tuple[int, int]:
         """Forward and backward passes per image."""
-        check = self.restarts - 1
-        return self.restarts * self.n2 + check + (self.labels == "predicted"), self.restarts * self.n2
+        # each further try looks at who still stands
+        return self.restarts * (self.n2 + 1) - 1 + (self.labels == "predicted"), self.restarts * self.n2
 
     def __str__(self) -> str:
         steps = f"({str(self.n1).removesuffix('.0')},{self.n2})" if self.kind in ITERATED else ""
@@ -231,8 +245,12 @@ class Attack:
     def __call__(
         self, model: nn.Module, x_hat: Tensor, y: Tensor, *, generator: torch.Generator | None = None, climb=None
     ) -> Tensor:
-        """Return adversarial examples of ``x_hat``, same shape; ``climb`` does the work of :meth:`climb`."""
-        climb = climb or self.climb
+        """Return adversarial examples of ``x_hat``, same shape; ``climb`` does the work of :meth:`climb`.
+
+        Raises:
+            InputError: without ``climb``: ``x_hat`` are no images in [0, 1], or ``y`` no labels of them.
+        """
+        climb = climb or images(x_hat, y) or self.climb  # training has looked at its images before
         target = predict(model, x_hat) if self.labels == "predicted" else y
         best = climb(model, x_hat, target, self.start(x_hat, generator))
         for _ in range(self.restarts - 1):

@@ -1,6 +1,7 @@
 r"""The measures: test accuracy under an attack (Eq. 17) and rho (Eq. 13).
 
-Everything here is computed in the model's own precision, float32 for every model of the book.
+Everything here is computed in the model's own precision, float32 for every model of the book. On a GPU torch lets
+convolutions take TF32 for that until :func:`simadv.runs.pick_device` is called, as every command does.
 """
 
 from dataclasses import dataclass
@@ -44,9 +45,13 @@ def accuracy(
     attacked twice.
 
     Args:
-        x, y: images ``(N, C, H, W)`` in [0, 1] and labels ``(N,)``.
-        attack: its ``labels`` are not used.
+        x, y: images ``(N, C, H, W)`` in [0, 1], float32 or float64, and labels ``(N,)``, int64.
+        attack: its ``labels`` are not used. What it leaves is no more than a bound: an image at which the loss has no
+            gradient, or one that is NaN, does not move and counts as robust. :func:`simbook.doubts.doubts` looks.
         seed: of the random starts, which are the same under both conventions.
+        batch_size: images attacked at once; another one, other random starts.
+
+    On glibc the process keeps the memory that it frees from then on.
 
     Raises:
         InputError: ``x`` are no images in [0, 1], ``y`` not one label an image, or ``attack`` no attack.

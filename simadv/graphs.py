@@ -22,8 +22,7 @@ class Replayed:
     """
 
     def __init__(self, function: Callable) -> None:
-        self.function, self.stream = function, None
-        self.calls, self.records = Counter(), {}
+        self.function, self.stream, self.calls, self.records = function, None, Counter(), {}
 
     def __call__(self, model: nn.Module, *values) -> Tensor:
         """Return what the function returns, in a tensor of the caller's own."""

@@ -27,8 +27,7 @@ class Net(nn.Module):
 
     def __init__(self, body: nn.Module, head: nn.Linear) -> None:
         super().__init__()
-        self.body = body
-        self.head = head
+        self.body, self.head = body, head
 
     def features(self, x: Tensor) -> Tensor:
         r"""Penultimate layer of ``x`` (B, C, H, W), pixels in [0, 1]; (B, width)."""

@@ -152,7 +152,8 @@ def load_or_run(
     Args:
         deadline: as :func:`time.monotonic` counts.
         save_every: seconds between checkpoints.
-        alone: the caller's word that nothing else ran on the device, kept with the seconds.
+        alone: the caller's word that nothing else ran on the device, kept with the seconds of a run that was never
+            stopped.
 
     Raises:
         Unfinished: the deadline came first. KeyboardInterrupt: stopped; in both cases what was done is saved.
@@ -165,7 +166,7 @@ def load_or_run(
     load_data(spec.dataset, target)
     if spec.caution:
         warnings.warn(f"{spec.id}: {spec.caution}", stacklevel=2)
-    with store.lock(spec):
+    with store.lock(spec), torch.random.fork_rng([target] * (target.type == "cuda")):
         if (found := store.find(spec)) is not None:  # another process may have finished it meanwhile
             return found
         kept = store.load_checkpoint(spec)
@@ -182,7 +183,7 @@ def load_or_run(
         progress = asdict(trainer.progress)
         history = progress.pop("history")
         cost = {name: value for name, value in progress.items() if name not in ("epoch", "step")}
-        return store.finish(spec, trainer.learner.model, history, cost, provenance(target, alone=alone))
+        return store.finish(spec, trainer.learner.model, history, cost, provenance(target, alone=alone and not kept))
 
 
 def measure(run: Run, spec, work, *, store: Store | None = None, device: str = "auto", alone: bool = False) -> dict:

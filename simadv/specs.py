@@ -13,7 +13,7 @@ from simadv.checks import InputError, number, one_of, whole
 from simadv.losses import CORAL_FORMS
 from simadv.neighbours import NoisyFGSM
 
-# The paper's data sets with the settings of the book: section 6.1 where it speaks, else notation.md.
+# The paper's data sets with the settings of the book: section 6.1 where it speaks, else chapter 6, Settings.
 _GREY = {"model": "lenet", "lr": 1e-4, "monitor": "BIM(10,40)"}
 _SGD = {"lr": 0.1, "optimizer": "sgd", "weight_decay": 5e-4, "schedule": "steps", "augment": "pad-crop-flip"}
 DATASETS: dict[str, dict] = {
@@ -31,7 +31,8 @@ TEST_IMAGES = dict.fromkeys(("mnist", "fmnist", "cifar10"), 10_000) | {"digits":
 
 _ATTACKED = {"labels": "true", "projection": "ball", "mode": "eval"}
 _STEPS = {"n1": 10, "n2": 30} | _ATTACKED
-# ATDA as its authors run it: batches of 32, lambda 1/3, centres' rate 0.1, scatter matrices.
+# ATDA as its authors run it (batches of 32, lambda 1/3, centres' rate 0.1, scatter matrices), but at the data set's
+# own rate, theirs is 1e-3, and with FGSM away from true labels, theirs goes away from the net's own.
 _ADAPTED = {"lambda_": 1 / 3, "beta": 0.1, "coral": "scatter"}
 # Watching 1,000 images costs half as much as training where no example is carried: there, fewer will do.
 _GLANCE = {"monitor_images": 200}

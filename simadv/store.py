@@ -143,7 +143,7 @@ class Store:
         record = read_record(folder / "run.json")
         try:
             return Run(**(record | {"spec": RunSpec(**record["spec"])}), folder=folder)
-        except (TypeError, InputError) as error:
+        except (KeyError, TypeError, InputError) as error:
             raise StoreError(f"{run_id}: its record does not fit this version of the book ({error})") from error
 
     def find(self, spec: RunSpec) -> Run | None:
@@ -294,5 +294,12 @@ def default() -> Store:
 
 
 def load(run_id: str, *, device: str = "cpu") -> nn.Module:
-    """Return the trained model of a run: ``store.load("mnist/sim-10-20-lr1e-3-s0-...")``, ready to predict."""
+    """Return the trained model of a run: ``store.load("mnist/sim-10-20-lr1e-3-s0-...")``, ready to predict.
+
+    Args:
+        device: as torch names it, not ``auto``.
+
+    Raises:
+        InputError: no such run is in the store, which is ``$SIMADV_STORE`` and that of the checkout.
+    """
     return default().model(run_id, device=device)

@@ -1,7 +1,8 @@
 r"""The training loop of section 2.2: shuffle, make examples, minimise, watch, and stop at any step.
 
 A run is a :class:`Trainer` that repeats one learner (:mod:`simadv.learners`). All randomness is a function of
-(seed, epoch, step), so a run that is stopped anywhere and resumed ends in the same bits.
+(seed, epoch, step), and of torch's own generator where a model has dropout, so a run that is stopped anywhere and
+resumed ends in the same bits.
 """
 
 import ctypes
@@ -262,21 +263,32 @@ def fit(
 
     Args:
         model: any classifier, ``(B, C, H, W)`` in [0, 1] to ``(B, k)`` logits.
-        x, y: images ``(N, C, H, W)`` in [0, 1] and labels ``(N,)``.
-        adversary: as in :mod:`simadv.adversaries`.
+        x, y: images ``(N, C, H, W)`` in [0, 1], float32 or float64, and labels ``(N,)``, int64.
+        adversary: as in :mod:`simadv.adversaries`; one that carries examples carries those of this very ``x``.
+        optimizer: of the model's parameters.
+        epochs, batch_size: passes over ``x``, images a step.
+        seed: of the order of the images and of random starts; dropout draws from torch's own generator.
         objective: default the mean of both cross-entropies.
+        precision: ``float32`` or ``bf16``; on processors without AVX-512 that rounds conv2d and linear layers alone.
+        monitor: called with the model after each epoch, as :class:`Monitor`, whose ``passes`` it must have.
+
+    The model is left in train mode, and on glibc the process keeps the memory that it frees from now on.
 
     Returns:
         A list of one record an epoch with ``epoch``, ``loss`` and what the monitor saw.
 
     Raises:
-        InputError: ``x`` and ``y`` are not images in [0, 1] with one label each, a number is out of range, or
-            ``precision`` is neither float32 nor bf16.
+        InputError: ``x`` and ``y`` are not images in [0, 1] with one label each, a number is out of range,
+            ``precision`` is neither float32 nor bf16, or ``adversary`` is none, or carries other images.
+        FloatingPointError: the loss or a weight is no longer a number. KeyboardInterrupt: Ctrl-C came.
 
     Chapter: :doc:`02_background`.
     """
     images(x, y)
     one_of("precision", precision, ("float32", "bf16"))
+    own, made = getattr(adversary, "x", x), hasattr(adversary, "makes") and not isinstance(adversary, type)
+    if not made or own.dtype != x.dtype or not torch.equal(own, x):
+        raise InputError(f"adversary {type(adversary).__name__} must be NoAdversary(), Attacker(attack) or SIM(x, ...)")
     learner = Adversarial(model, optimizer, adversary, objective or CrossEntropy(), precision)
     trainer = Trainer(learner, x, y, epochs=epochs, batch_size=batch_size, seed=seed, monitor=monitor)
     trainer.run()

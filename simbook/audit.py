@@ -84,7 +84,8 @@ def compare(store: Store, a: Run, b: Run) -> tuple[list[str], pd.DataFrame]:
     """Return how the settings of two runs differ, and their accuracies and costs side by side.
 
     The table has, for each measure that both have, ours in percent with the 95 % interval of the test set (Wilson),
-    the difference in points, and its 95 % interval as if the two test sets were drawn apart.
+    the difference in points, and its 95 % interval as if the two test sets were drawn apart. Seconds are subtracted
+    where both runs had the same device to themselves.
     """
     first, second = counted(store, a), counted(store, b)
     rows = {}
@@ -98,6 +99,11 @@ def compare(store: Store, a: Run, b: Run) -> tuple[list[str], pd.DataFrame]:
         costs = [run.cost[name] for run in (a, b)]
         rows[f"training {name}"] = {"A": f"{costs[0]:.0f} {unit}", "B": f"{costs[1]:.0f} {unit}"}
         rows[f"training {name}"] |= {"A - B": f"{costs[0] - costs[1]:+.0f}", "95 %": ""}
+    about = [run.provenance for run in (a, b)]
+    devices = [told["device"] + ("" if told["alone"] else ", beside other work") for told in about]
+    if devices[0] != devices[1] or about[0]["threads"] != about[1]["threads"] or not about[0]["alone"]:
+        rows["training seconds"]["A - B"] = ""
+    rows["trained on"] = dict(zip(("A", "B"), devices, strict=True)) | {"A - B": "", "95 %": ""}
     return a.spec.differs(b.spec), pd.DataFrame(rows).T
 
 

@@ -35,7 +35,7 @@ def doubts(model: nn.Module, x: Tensor, y: Tensor, attack: Attack, *, seed: int 
     iterated = accuracy(model, x, y, attack, seed=seed).percent()
     if attack.n2 >= attack.n1 and fgsm < iterated:  # with fewer steps it does not come as far as FGSM
         found.append(f"FGSM ({fgsm:.1f} %) is stronger than {attack} ({iterated:.1f} %)")
-    flat = input_gradient(model, x, y).flatten(1).abs().amax(1) == 0
+    flat = ~(input_gradient(model, x, y).flatten(1).abs().amax(1) > 0)  # NaN moves nothing, either
     if flat.any():
         found.append(f"the loss has no gradient at {100 * float(flat.double().mean()):.1f} % of the images")
     steps = {"n1": 10, "n2": max(40, attack.n2)} if attack.n2 > 1 else {}

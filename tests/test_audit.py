@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -100,6 +101,12 @@ def test_two_runs_side_by_side(kept):
     low, high = (float(word) for word in row["95 %"].strip("[]").split(","))
     assert (low, high) == pytest.approx((100 * (p - q) - reach, 100 * (p - q) + reach), abs=0.02)
     assert table.loc["training forward", "A"] == f"{a.cost['forward']} passes"
+    assert table.loc["trained on", "B"] == f"{b.provenance['device']}, beside other work"
+    assert table.loc["training seconds", "A - B"] == "", "neither had the device to itself"
+    alone = [replace(run, provenance=run.provenance | {"alone": True}) for run in (a, b)]
+    table = audit.compare(kept, *alone)[1]
+    assert table.loc["training seconds", "A - B"] == f"{a.cost['seconds'] - b.cost['seconds']:+.0f}"
+    assert table.loc["trained on", "A"] == a.provenance["device"]
 
 
 def test_only_what_both_have_is_compared(kept, tmp_path):

@@ -11,7 +11,7 @@ from reference import images, naive_attack, tiny_net
 from torch import nn
 
 from simadv.adversaries import NoAdversary
-from simadv.attacks import Attack
+from simadv.attacks import Attack, input_gradient
 from simadv.checks import InputError
 from simadv.evaluation import Accuracy, accuracy, rho
 from simadv.training import fit, generator_for
@@ -240,6 +240,17 @@ def test_one_step_that_beats_many_raises_a_doubt():
     x, y = torch.full((6, 1, 3, 3), 0.5), torch.zeros(6, dtype=torch.int64)
     found = doubts(Valley(), x, y, BIM)
     assert any(text == "FGSM (0.0 %) is stronger than BIM(10,20) (100.0 %)" for text in found), found
+
+
+def test_a_gradient_that_is_nan_raises_a_doubt(plain, digits):
+    class Rooted(torch.nn.Module):
+        def forward(self, x):
+            return plain(x + 0 * (x - x.mean()).abs().sqrt())  # of a flat image 0 times infinity, backwards
+
+    flat = torch.zeros_like(digits.x_test[:4])
+    assert input_gradient(Rooted(), flat, digits.y_test[:4]).isnan().all()
+    found = doubts(Rooted(), flat, digits.y_test[:4], BIM)
+    assert any("no gradient at 100.0 % of the images" in text for text in found), found
 
 
 def test_doubts_leave_the_model_as_it_was(plain, digits):

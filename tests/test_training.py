@@ -709,6 +709,8 @@ def test_progress_is_plain_numbers():
         lambda x, y: (x[:0], y[:0]),
         lambda x, y: ((255 * x).to(torch.uint8), y),
         lambda x, y: (2 * x, y),
+        lambda x, y: (x.half(), y),
+        lambda x, y: (x.bfloat16(), y),
         lambda x, y: (x - 0.1, y),
         lambda x, y: (x * float("nan"), y),
         lambda x, y: (x, y[:, None]),
@@ -724,9 +726,43 @@ def test_a_readers_tensors_are_checked_before_any_work(spoil):
     net = tiny_net(4)
     before = copy.deepcopy(net)
     x, y = spoil(*images(4, 8))
-    said = r"must be tensors|images must be floats \(N, C, H, W\) from 0 to 1|y must be int64 \(N,\) >= 0, one an image"
+    said = r"must be tensors|float32 or float64 \(N, C, H, W\) from 0 to 1|y must be int64 \(N,\) >= 0, one an image"
     with pytest.raises(InputError, match=said):
         fit(net, x, y, adversary=NoAdversary(), optimizer=sgd(net), epochs=1, batch_size=8, seed=0)
     with pytest.raises(InputError, match=said):
         accuracy(net, x, y)
+    with pytest.raises(InputError, match=said):
+        Attack.parse("FGSM", epsilon=0.1)(net, x, y)
     assert same(net, before)
+
+
+@pytest.mark.parametrize(
+    "adversary",
+    [
+        lambda x: None,
+        lambda x: Attack.parse("FGSM", epsilon=0.1),
+        lambda x: Attacker,
+        lambda x: SIM(x.double(), epsilon=0.1, n1=2, n2=4),
+        lambda x: SIM(x[:4], epsilon=0.1, n1=2, n2=4),
+        lambda x: SIM(1 - x, epsilon=0.1, n1=2, n2=4),
+    ],
+)
+def test_an_adversary_is_checked_before_any_work(adversary):
+    x, y = images(4, 8)
+    net = tiny_net(4)
+    before = copy.deepcopy(net)
+    with pytest.raises(InputError, match=r"must be NoAdversary\(\), Attacker\(attack\) or SIM\(x, ...\)"):
+        fit(net, x, y, adversary=adversary(x), optimizer=sgd(net), epochs=1, batch_size=8, seed=0)
+    assert same(net, before)
+
+
+def test_a_run_that_goes_on_leaves_torch_s_own_generator_alone(own_store):
+    spec = small_spec("sim", n1=2, n2=2)
+    with pytest.raises(runs.Unfinished):
+        runs.load_or_run(spec, device="cpu", alone=False, deadline=time.monotonic())
+    torch.manual_seed(123)
+    expected = torch.rand(1)
+    torch.manual_seed(123)
+    run = runs.load_or_run(spec, device="cpu", alone=True)
+    assert torch.equal(torch.rand(1), expected)
+    assert run.provenance["alone"] is False, "its first session may not have been"
