@@ -130,6 +130,8 @@ def test_table_1_has_the_paper_s_rates_in_its_order(shelf):
     assert table.loc[("1e-3", "ours, predicted labels"), BIM] == "60.90"
     assert set(table.loc[("1e-4", "ours, true labels")]) == {"not run"}
     assert table.loc[("1e-4", "the paper"), MADRY] == "1.23"
+    assert [source for _, source in table.index].count("FGSM-Adv, true labels") == 1
+    assert set(table.loc[("1e-4", "FGSM-Adv, true labels")]) == {"not run"}
 
 
 def test_fig_1_has_the_paper_s_panels_and_atda_at_its_own_rate(shelf):
@@ -242,8 +244,8 @@ def test_atda_is_compared_with_fgsm_adv_at_the_lower_rate(shelf, gap, verdict):
     shelf.run(chosen("atda", lr=1e-4)[0], **RIGHT | {BIM: 30.0, MADRY: 30.0})
     shelf.run(chosen("fgsm", lr=1e-4)[0], **RIGHT | {BIM: 30.0, MADRY: 30.0 + gap})
     parts = claims.as_single_step(shelf.frame, "mnist")
-    assert parts.claim.tolist() == ["C3.10"] * 2
-    assert parts.verdict.tolist() == ["holds", verdict]
+    assert parts.claim.tolist() == ["C3.10"] * 3
+    assert parts.verdict.tolist() == ["holds", "holds", verdict]
     assert set(claims.as_single_step(shelf.frame, "fmnist").verdict) == {"not tested"}
 
 
@@ -391,6 +393,30 @@ def test_training_is_summed_up_over_its_last_epochs(shelf):
     )
     assert "at most 1.00 points more" in said
     assert "Not run yet: ATDA at rate 1e-4." in said
+
+
+def test_what_a_random_start_takes_is_told_beside_a_net_that_adapts_no_domain(shelf):
+    shelf.run(chosen("atda", lr=1e-3)[0], watched([40.0] * 60), **RIGHT | {BIM: 60.0, MADRY: 50.0})
+    assert tables.lost_to_randomness(shelf.frame, "mnist") == [], "nothing to compare it with"
+    shelf.run(chosen("fgsm", lr=1e-4)[0], **RIGHT | {BIM: 30.0, MADRY: 10.0})
+    (said,) = tables.lost_to_randomness(shelf.frame, "mnist")
+    assert "ATDA at rate 1e-3: 10.0 (the paper: 19.2); FGSM-Adv, which adapts no domain, at rate 1e-4: 20.0." in said
+    assert said in tables.findings_of_rates(shelf.frame, shelf.found, "mnist")
+    assert tables.lost_to_randomness(shelf.frame, "fmnist") == []
+
+
+@pytest.mark.parametrize(
+    ("high", "low", "word"),
+    [(48.0, 1.0, "no"), (50.0, 1.0, "at one rate"), (50.0, 50.0, "yes"), (1.0, 50.0, "at one rate")],
+)
+def test_the_chapter_answers_in_words(shelf, high, low, word):
+    said = tables.is_it_safe(shelf.found, "mnist", store=shelf.store)
+    assert said == "**MNIST**: open. BIM(10,40) leaves ATDA not run at rate 1e-3 and not run at rate 1e-4."
+    shelf.run(chosen("atda", lr=1e-3)[0], **RIGHT | {"BIM(10,40)": high})
+    said = tables.is_it_safe(shelf.found, "mnist", store=shelf.store)
+    assert said == f"**MNIST**: open. BIM(10,40) leaves ATDA {high} of 98.0 % at rate 1e-3 and not run at rate 1e-4."
+    shelf.run(chosen("atda", lr=1e-4)[0], **RIGHT | {"BIM(10,40)": low})
+    assert tables.is_it_safe(shelf.found, "mnist", store=shelf.store).startswith(f"**MNIST**: {word}. BIM(10,40)")
 
 
 def test_a_steady_run_is_not_called_a_draw(shelf):

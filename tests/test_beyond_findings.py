@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from rows import SIGNS, row_of, survivor, table_of
 
-from simbook.tables import beyond, beyond_findings, beyond_told, judging, survival_told
+from simbook.tables import beyond, beyond_claims, beyond_findings, beyond_told, judging, survival_told
 
 GLUE = "\N{NO-BREAK SPACE}"
 
@@ -148,7 +148,7 @@ def test_what_the_reset_is_worth_has_the_interval_of_its_seeds(settings):
     assert beyond_told.worth_told(settings) == [], "only one of the two met AutoAttack"
     both = settings.assign(AutoAttack=settings.AutoAttack.mask(settings.title.eq("S"), 81.5))
     assert beyond_told.worth_told(both) == [
-        "Under AutoAttack the reset is worth, in points, +11.5 ± 3.7 at n1 = 10 (one seed)."
+        "Under AutoAttack the reset is worth, in points, +11.5 [+7.8, +15.2] at n1 = 10 (one seed)."
     ]
     wide = both.assign(**{"AutoAttack sd": both.title.map({"Q": 15.1, "B": 30.0})})
     said = "What is of one seed has the interval of the images alone: the seeds of Q deviate by 15.1 points."
@@ -157,9 +157,15 @@ def test_what_the_reset_is_worth_has_the_interval_of_its_seeds(settings):
     most = both.assign(seeds=3, **{"AutoAttack seeds": seeds, "AutoAttack sd": 1.25})
     # 12.71 and 4.30 deviations of a mean of two and of three
     half = 1.25 * math.hypot(12.706 / math.sqrt(2), 4.303 / math.sqrt(3))
+    low, high = 11.5 - half, 11.5 + half
     assert beyond_told.worth_told(most) == [
-        f"Under AutoAttack the reset is worth, in points, +11.5 ± {half:.1f} at n1 = 10 (2 and 3 seeds)."
+        f"Under AutoAttack the reset is worth, in points, +11.5 [{low:+.1f}, {high:+.1f}] at n1 = 10 (2 and 3 seeds)."
     ]
+
+
+def test_no_interval_of_a_difference_is_beyond_all_that_is_possible():
+    assert beyond_claims.interval(17.3, 223.2) == "[-100.0, +100.0]"
+    assert beyond_claims.interval(-1.6, 7.6) == "[-9.2, +6.0]"
 
 
 def test_the_highest_ends_are_of_sim_adv_within_the_ball(settings):

@@ -419,6 +419,12 @@ def test_training_table(part):
     assert "FGSM-Adv is trained with n = 1, where rho on Vanilla is 0.880" in said
     assert "92.50 % correctly under FGSM and 0.30 % under BIM(10,40)" in said
     assert "CIFAR10" not in said
+    assert "BIM(5,5)" not in said, "nothing to set beside it"
+    spec, (_, _, bim, _) = chapters.of_section_4(Settings(), "mnist", "bim"), chapters.evaluations("mnist")
+    shelf.put(spec, bim, {"images": 1000, "true": 950, "predicted": 0})
+    said = findings.training(iterated.training(part, Settings(), store=shelf))
+    few = "BIM(5,5)-Adv keeps 90.00 % under BIM(10,40) for 16 F an image and epoch, where rho is 1.000 on Vanilla"
+    assert said.endswith(f"- **MNIST**: {few}; BIM(10,30)-Adv keeps 95.00 % for 66 F.")
     assert findings.training(table[:0]).endswith("in the store yet.")
 
 
@@ -640,6 +646,41 @@ def test_sentences_have_the_numbers(part, pair):
     assert "**MNIST, BIM(10,30)-Adv**: with n1 = 5, 10, 20 rho turns at i = 5, 10, 20" in findings.turning(pair)
     assert "error rates differ by at most" in findings.turning(pair)
     assert "moves by 40.0 % of epsilon in the first 10 steps" in findings.moved(pair)
+    counts = [sum(value >= 0.8 for value in curve.rho[1:-1]) for curve in sorted(pair[ROBUST], key=lambda c: c.n1)]
+    assert findings.good(pair) == (
+        f"- **MNIST, BIM(10,30)-Adv**: with n1 = 5, 10, 20 rho is at least 0.8 in {', '.join(map(str, counts))} of 29 "
+        "examples; 24, 19, 9 of them come after the turning point."
+    )
+    assert findings.good({VANILLA: pair[VANILLA]}) == "Nothing was run yet."
+
+
+def test_chapter_4_1_answers_in_words(part):
+    shelf = trained_shelf(n5=(95, 90))
+    table = iterated.training(part, Settings(), store=shelf)
+    said = findings.steps_needed(part, table)
+    assert said.endswith("BIM(n,n) comes within 5 % of the errors of BIM(30,30) on Vanilla (MNIST) from n = 3.")
+    spec, (_, _, bim, _) = chapters.of_section_4(Settings(), "mnist", "bim"), chapters.evaluations("mnist")
+    shelf.put(spec, bim, {"images": 1000, "true": 950, "predicted": 0})
+    said = findings.steps_needed(part, iterated.training(part, Settings(), store=shelf))
+    assert said.endswith("BIM(5,5)-Adv keeps 90.0 % on MNIST under BIM(10,40), and BIM(10,30)-Adv 95.0 %.")
+    assert findings.steps_needed({VANILLA: []}, table) == "Nothing was run yet."
+
+
+def test_chapter_4_2_answers_in_words(pair):
+    said = findings.first_steps(pair)
+    assert "turns on BIM(10,30)-Adv (MNIST) at i = 5, 10, 20 with n1 = 5, 10, 20 (rho is " in said
+    assert said.endswith("Each turn is within a step of n1, where a pixel can first have used all of epsilon.")
+    late = [replace(curve, n1=curve.n1 / 2) for curve in pair[ROBUST]]
+    assert findings.first_steps({ROBUST: late}).endswith("3 of 3 turns are more than a step from n1.")
+    assert findings.first_steps({VANILLA: pair[VANILLA]}) == "No robust net was run yet."
+
+
+def test_section_4_has_one_rate_a_data_set():
+    nets = chapters.per_step(Settings()) + [
+        chapters.trained_with(n, Settings(), dataset) for n in (1, 5, 30) for dataset in Settings().datasets
+    ]
+    rates = {name: {spec.lr for spec in nets if spec.dataset == name} for name in Settings().datasets}
+    assert rates == {"mnist": {1e-4}, "fmnist": {1e-3}, "cifar10": {0.1}}
 
 
 def test_error_rates_at_equal_shares_of_epsilon():

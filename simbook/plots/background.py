@@ -104,13 +104,20 @@ def bare(axes: Axes) -> None:
 
 
 def panels(nets: list[str], *, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure with a panel for each net, at most three in a row."""
-    columns = min(len(nets), 3)
+    """Return a figure with a panel for each net, at most three in a row; four in two rows."""
+    columns = 2 if len(nets) == 4 else min(len(nets), 3)
     rows = -(-len(nets) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(WIDTH, height * rows), layout="constrained", squeeze=False)
     for axes in grid.flat[len(nets) :]:
         axes.remove()
     return figure, list(grid.flat[: len(nets)])
+
+
+def label_rows(grid: list[Axes], text: str) -> None:
+    """Put a label at the left of each row of panels."""
+    for axes in grid:
+        if axes.get_subplotspec().is_first_col():
+            axes.set_ylabel(text)
 
 
 def named(figure: Figure | SubFigure, axes: Axes, *, columns: int) -> None:
@@ -140,7 +147,7 @@ def strength(frame: pd.DataFrame, *, title: str) -> Figure:
             ylim=(-3, 103), title=f"{net}, $\\epsilon = {part.epsilon.iloc[0]:.3g}$", xticks=[0, 0.25, 0.5, 0.75, 1]
         )
         axes.set(xlabel="perturbation (shares of $\\epsilon$)")
-    grid[0].set_ylabel("accuracy (%)")
+    label_rows(grid, "accuracy (%)")
     named(figure, grid[0], columns=4)
     sns.despine(figure)
     return figure
@@ -169,7 +176,7 @@ def climb(path: pd.DataFrame, power: pd.DataFrame, *, rule: str, n1: int, title:
             axes.axhline(end, color=colour(attack), ls=dashes, lw=1.4, label=f"{attack}, mean")
         axes.axvline(n1, color="grey", ls=":", lw=1.2, label="$n_1$ steps")
         axes.set(xlabel="step", title=net, xlim=(-0.5, line.step.max() + 0.5), ylim=(0, None))
-    grid[0].set_ylabel("cross-entropy (nats)")
+    label_rows(grid, "cross-entropy (nats)")
     named(figure, grid[0], columns=5)
     sns.despine(figure)
     return figure

@@ -112,7 +112,7 @@ def by_step_size(frame: pd.DataFrame, turning: pd.DataFrame, *, title: str) -> F
         right.yaxis.set_major_formatter("{x:g}")
         right.legend(loc="lower right", fontsize="x-small")
     grid[-1, 0].set(xlabel="iteration $i$")
-    grid[-1, 1].set(xlabel=r"$i / n_1$: the share of $\epsilon$ allowed so far, up to 3")
+    grid[-1, 1].set(xlabel=r"$i / n_1$ (up to 1: the share of $\epsilon$ allowed so far)")
     figure.suptitle(title)
     sns.despine(figure)
     return figure

@@ -66,13 +66,18 @@ def accuracies(found: Found, *, store: Store | None = None) -> pd.DataFrame:
 
 
 def table1(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Return Table 1 of one data set as text: each rate's row of the paper, then ours under both labels."""
-    rows = frame[(frame.dataset == dataset) & (frame.method == "atda")]
+    """Return Table 1 of one data set as text: each rate's row of the paper, then ours under both labels.
+
+    Below the lower rate's stands FGSM-Adv, which the paper compares with it in words (C3.10).
+    """
+    rows = frame[(frame.dataset == dataset) & frame.method.isin(["atda", "fgsm"])]
     lines = []
-    for lr, part in rows.sort_values("lr", ascending=False, kind="stable").groupby("lr", sort=False):
-        sources = {"the paper": "paper", "ours, true labels": "true", "ours, predicted labels": "predicted"}
-        for source, column in sources.items():
-            if column == "paper" and part.paper.isna().all():
+    sources = [("atda", "the paper", "paper"), ("atda", "ours, true labels", "true")]
+    sources += [("atda", "ours, predicted labels", "predicted"), ("fgsm", "FGSM-Adv, true labels", "true")]
+    for lr, of_rate in rows.sort_values("lr", ascending=False, kind="stable").groupby("lr", sort=False):
+        for method, source, column in sources:
+            part = of_rate[of_rate.method == method]
+            if part.empty or (column == "paper" and part.paper.isna().all()):
                 continue
             nothing = "-" if column == "paper" else NOT_RUN
             cells = {r.attack: f"{r[column]:.2f}" if pd.notna(r[column]) else nothing for _, r in part.iterrows()}
@@ -186,7 +191,26 @@ def findings_of_rates(frame: pd.DataFrame, found: Found, dataset: str) -> str:
             text = f"In the last {LATE} epochs of this run the loss averaged {facts.loss[lr]:.2f} and the monitor saw "
             text += f"accuracies from {low:.1f} % to {high:.1f} %"
             said.append(f"{text}, so a single epoch says little about it." if high - low > 10 else f"{text}.")
-    return _sentences(said, missing)
+    return _sentences([*said, *lost_to_randomness(frame, dataset)], missing)
+
+
+def lost_to_randomness(frame: pd.DataFrame, dataset: str) -> list[str]:
+    """Return, in a sentence, what a random start takes from ATDA, and from FGSM-Adv, which has no loss of its kind.
+
+    The paper has ATDA's loss break at the randomness of Madry examples (section 3.4).
+    """
+    lost = {}
+    for (method, lr), part in frame[frame.dataset.eq(dataset)].groupby(["method", "lr"]):
+        of = part[part.attack.isin([BIM, MADRY])].drop_duplicates("attack").set_index("attack")
+        if method in ("atda", "fgsm") and of.true.notna().all():
+            lost[method, rate(lr)] = of.true[BIM] - of.true[MADRY], of.paper[BIM] - of.paper[MADRY]
+    if not any(method == "fgsm" for method, _ in lost) or len(lost) < 2:
+        return []
+    names, told = {"atda": "ATDA", "fgsm": "FGSM-Adv, which adapts no domain,"}, []
+    for (method, at), (ours, printed) in lost.items():
+        beside = f" (the paper: {printed:.1f})" if pd.notna(printed) else ""
+        told.append(f"{names[method]} at rate {at}: {ours:.1f}{beside}")
+    return [f"Points lost from {BIM} to {MADRY}, which starts at random: {'; '.join(told)}."]
 
 
 def longer_steps(found: Found, dataset: str, *, store: Store | None = None) -> pd.DataFrame:
@@ -249,6 +273,23 @@ def findings_of_labels(table: pd.DataFrame) -> str:
         f"FGSM less clean is {leak} points, by Eq. 1 and as published. Trained as published ATDA keeps, in points more "
         f"(or less): {', '.join(said)}."
     )
+
+
+def is_it_safe(found: Found, dataset: str, *, store: Store | None = None) -> str:
+    """Return the chapter's answer on one data set in words.
+
+    Safe is a net that Table 3's BIM, with steps to spare, leaves more than half of its clean accuracy; the answer is
+    open while one of the rates was not run.
+    """
+    store, told, safe = store or default(), [], []
+    bim = next(name for name in ATTACKS[dataset] if name.startswith("BIM"))
+    for spec, run in sorted(by_eq_1(found), key=lambda f: -f[0].lr):
+        if (spec.method, spec.dataset) == ("atda", dataset):
+            clean, left = (percent(run, measure, store) for measure in evaluations(dataset, bim))
+            safe.append(np.nan if np.isnan(left) else left > clean / 2)
+            told.append(f"{NOT_RUN if np.isnan(left) else f'{left:.1f} of {clean:.1f} %'} at rate {rate(spec.lr)}")
+    word = "open" if np.isnan(safe).any() else "yes" if all(safe) else "at one rate" if any(safe) else "no"
+    return f"**{NAMES[dataset]}**: {word}. {bim} leaves ATDA {' and '.join(told)}."
 
 
 def findings_of_lambda(frame: pd.DataFrame, dataset: str) -> str:

@@ -172,6 +172,11 @@ def withstood(a: pd.Series, b: pd.Series, rows: pd.DataFrame) -> tuple[float, fl
     return left[0] - left[1], half, seeds
 
 
+def interval(gain: float, half: float) -> str:
+    """Return the 95 % interval of a difference of two accuracies as text: none is beyond 100 points."""
+    return f"[{max(-100.0, gain - half):+.1f}, {min(100.0, gain + half):+.1f}]"
+
+
 def of_passes(rows: pd.DataFrame, dataset: str) -> list[judging.Part]:
     """Return the parts of C7.4, C7.5, C7.6 and C7.10: how few passes are enough."""
     several, every, free = one(rows, "sim-k"), one(rows, "sim"), without_attacks(rows)

@@ -37,7 +37,7 @@ def worth_told(rows: pd.DataFrame) -> list[str]:
         pair = [beyond_claims.best(one(rows, "sim", reset, n1=n1)) for reset in ("cycle", "never")]
         gain, half, seeds = beyond_claims.withstood(*pair, rows)
         if pd.notna(gain):
-            gains.append(f"{gain:+.1f} ± {half:.1f} at n1 = {n1:g} ({seeds})")
+            gains.append(f"{gain:+.1f} {beyond_claims.interval(gain, half)} at n1 = {n1:g} ({seeds})")
             alone |= seeds == "one seed"
     if not gains:
         return []

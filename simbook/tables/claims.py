@@ -47,6 +47,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "C6.3": ("sim", "bim", "madry"),
     "C6.4": ("sim",),
     "C6.5": ("sim", "bim", "atda"),
+    "C6.9": ("fgsm",),
     "C7.1": ("vanilla",),
     **dict.fromkeys(("C7.2", "C7.9"), ("sim",)),
     **dict.fromkeys(("C7.3", "C7.8"), ("sim", "bim")),

@@ -35,7 +35,7 @@ seed 0 on the first 1,000 images.*
 
 What the paper leaves open, from chapter 7: its own training beside the same without a reset, without attack passes
 (free-SIM), and beside neighbours (ATTA-1, FGSM-MEP). *Staggered* images start afresh in different epochs, and *random*
-ones at random points of the ball. F counts gradient passes, all epochs together; k is steps an epoch."""
+ones at random points of the ball. F counts forward and backward passes, all epochs together; k is steps an epoch."""
 HEADS = ("method", "rate", "clean: paper", "clean: ours", "BIM(10,40): paper", "BIM(10,40): ours", "AutoAttack: ours")
 
 

@@ -9,37 +9,45 @@ from simadv.specs import run_spec
 from simadv.store import Store
 from simbook import chapters, paper, verdicts
 from simbook.settings import EvaluationSettings
-from simbook.tables import beyond, beyond_told, judging, sim_adv
-from simbook.tables.beyond_claims import NEAR, best, one, without_attacks, withstood
-from simbook.tables.common import NOT_RUN
+from simbook.tables import beyond, beyond_told, claims, judging, sim_adv
+from simbook.tables.beyond_claims import NEAR, best, interval, one, without_attacks, withstood
+from simbook.tables.common import NAMES, NOT_RUN, Found
 from simbook.tables.evaluation import accuracies, paper_value
 from simbook.tables.spread import over_seeds
 
 _FILL = textwrap.TextWrapper(120, subsequent_indent="  ", break_on_hyphens=False)
 TRAINED = ("mnist", "fmnist")  # as the paper trains them
+DEAR = ("bim", "madry", "bim-atda")  # methods that train on iterated examples
 ATTACK = "BIM(10,40)"
 TEXT = """\
 Of the published runs. Where there are two numbers the first is of MNIST, the second of Fashion-MNIST. Nets are at rate
-1e-3; ± is the deviation over three seeds, and what has none is of one. A net *ends* where its last five epochs are on
-average.
+1e-3 and attacked away from true labels, where nothing else is said. ± is the deviation over three seeds, and what has
+none is of one; brackets are 95 % intervals. What {attack} leaves is of the 10,000 test images after the last epoch.
+AutoAttack's numbers and what was watched in training are of the first 1,000; a net *ends* where it was on average after
+its last five epochs.
 
-- **Does it defend?** {attack} leaves SIM(10,20)-Adv {sim} % (the paper: {paper}), BIM(10,30)-Adv {bim} %,
-FGSM-Adv {fgsm} % and Free-Adv(10) {free_adv} %. AutoAttack, which is younger than the paper, leaves the first
-{sim_auto} %, the second {bim_auto} %. {C6_2}
-- **At what cost?** An epoch of SIM-Adv takes {sim_f:g} gradient passes an image, one of BIM(10,30)-Adv {bim_f:g}:
-{ratio:.2f} times as many. The paper's seconds have a ratio of {seconds}. {C6_5}
+- **Does it defend?** {attack} leaves SIM(10,20)-Adv {sim} %, BIM(10,30)-Adv {bim} %, FGSM-Adv {fgsm} % and
+Free-Adv(10) {free_adv} %. AutoAttack, which is younger than the paper, leaves the first {sim_auto} %, the second
+{bim_auto} %. {C6_2}
+- **Is it what the paper prints?** The paper has {paper} % at rate 1e-3, and probably attacked away from the net's own
+answers; attacked that way ours keep {sim_predicted} %. At rate 1e-4 the paper has {paper_low} %, and ours keep
+{sim_low_predicted} % that way and {sim_low} % by true labels. {C6_4}
+- **At what cost?** An epoch of SIM-Adv takes {sim_f:g} F an image (F is a forward or a backward pass), one of
+BIM(10,30)-Adv {bim_f:g} F: {ratio:.2f} times as much. The paper's seconds have a ratio of {seconds}. ATDA takes the
+F of SIM-Adv, and more time in the batches of 32 that its authors train it in. {C6_5}
 - **When may training stop?** Every {n2} epochs the examples start afresh, and until they have grown again the net is
 open to attack: it is at {last} % after its last epoch, at {lowest} % in its worst since the first cycle, and in {lost}
 epochs at less than half of the last (one seed).
 - **Is the reset needed?** With it SIM-Adv ends at {cycle} %, without at {never} %; under AutoAttack the reset is worth
-{worth} points, and at n1 = 5 it is worth {worth_5} (95 %, of one seed by the images alone). {C7_2}
+{worth} points, and at n1 = 5 it is worth {worth_5} (of one seed the interval is of the images alone). {C7_2}
 - **Is anything cheaper?** Of the nets within {near:g} points of BIM(10,30)-Adv under AutoAttack, or above, the cheapest
-is {cheap} gradient passes an image, all epochs together. SIM(10,20)-Adv took {passes}. {C7_7}
+is {cheap} F an image, all epochs together. SIM(10,20)-Adv took {passes}. {C7_7}
 - **Can the attack's pass be saved?** With nothing but the gradients that training computes anyway, the best SIM-Adv
 ends at {free} %. {C7_5}
 - **Whose label is attacked?** Vanilla at rate 1e-4 has {vanilla} % under {attack} where the attack pushes away from the
 true label, and {predicted} % where it pushes away from the net's own answer. The paper prints {printed}. {C7_1}
-- **What is missing?** CIFAR10 at the paper's scale, which takes a GPU: the abstract's accuracies are not tested."""
+- **What is missing?** Not tested are {untested}. Of the nets of chapters 2 to 6, seed 0, these were not run: {unrun}.
+The abstract's accuracies are of CIFAR10, which takes a GPU. `python -m simadv plan` lists all that is left to run."""
 
 
 def in_short(table: pd.DataFrame, store: Store) -> str:
@@ -60,6 +68,7 @@ def in_short(table: pd.DataFrame, store: Store) -> str:
     told |= {claim.replace(".", "_"): judged(table, claim) for claim in table.claim.unique()}
     sim, bim = (sum(passes_per_image(run_spec("mnist", method))) for method in ("sim", "bim"))
     fixed = {"attack": ATTACK, "near": NEAR, "n2": run_spec("mnist", "sim").n2, "sim_f": sim, "bim_f": bim}
+    fixed |= {"untested": untested(table), "unrun": unrun(found)}
     head, *lines = TEXT.format(**told, **fixed, ratio=bim / sim).split("\n- ")
     return "\n".join([head, *(_FILL.fill(f"- {line}") for line in lines)])
 
@@ -70,20 +79,44 @@ def judged(table: pd.DataFrame, claim: str) -> str:
     return f"*{claim}, “{judging.CLAIMS[claim][0].rstrip('.')}”: {judging.by_dataset(parts)}.*"
 
 
+def untested(table: pd.DataFrame) -> str:
+    """Return how many of the paper's claims are not tested, by data set."""
+    counts = claims.counts(table[~claims.ours(table)])
+    names = [name for name in NAMES.values() if name in counts]
+    return ", ".join(f"{counts[name][judging.UNTESTED]} of {counts[name].sum()} claims on {name}" for name in names)
+
+
+def unrun(found: dict[str, Found]) -> str:
+    """Return how many nets of the paper's chapters are not in the store, seed 0, by data set."""
+    nets = {spec: run for name, some in found.items() if name != "07_beyond" for spec, run in some if spec.seed == 0}
+    told = []
+    for dataset in NAMES:
+        own = {spec: run for spec, run in nets.items() if spec.dataset == dataset}
+        missing = [spec for spec, run in own.items() if run is None]
+        iterated = sum(spec.method in DEAR for spec in missing)
+        if own:
+            of = f"{iterated} of them train on iterated examples"
+            told.append(f"{len(missing)} of {len(own)} on {NAMES[dataset]} ({of})")
+    return ", ".join(told)
+
+
 def percents(value: float, sd: float = float("nan"), seeds: float = 1) -> str:
     """Return a number with its deviation over seeds, or that it is missing."""
     return NOT_RUN if pd.isna(value) else f"{value:.1f}" + (f" ± {sd:.1f}" if seeds > 1 else "")
 
 
 def defence(frame: pd.DataFrame, dataset: str) -> dict[str, str]:
-    """Return what BIM leaves of nets at the higher rate, and the paper's numbers."""
-    lr = chapters.RATES[dataset][-1]
-    rows = frame[frame.dataset.eq(dataset) & frame.lr.eq(lr) & frame.attack.eq(ATTACK)].drop_duplicates("method")
-    left = {row.method: percents(row.true, row.sd, row.seeds) for row in rows.itertuples()}
+    """Return what BIM leaves of nets, at the lower rate (``_low``) and by predicted labels, and the paper's numbers."""
+    rows = frame[frame.dataset.eq(dataset) & frame.attack.eq(ATTACK)].drop_duplicates(["method", "lr"])
+    left = {}
+    for lr, name in zip(chapters.RATES[dataset], ("_low", ""), strict=True):
+        for row in rows[rows.lr.eq(lr)].itertuples():
+            left[f"{row.method}{name}"] = percents(row.true, row.sd, row.seeds)
+            left[f"{row.method}{name}_predicted"] = percents(row.predicted, row.predicted_sd, row.seeds)
+        left[f"paper{name}"] = f"{paper_value(run_spec(dataset, 'sim', lr=lr), ATTACK):.2f}"
     seconds = paper.TABLE5["bim"][dataset] / paper.TABLE5["sim"][dataset]
-    printed = paper_value(run_spec(dataset, "sim", lr=lr), ATTACK)
     left["free_adv"] = left.pop("free")  # free-SIM has that name
-    return left | {"paper": f"{printed:.2f}", "seconds": f"{seconds:.2f}"}
+    return left | {"seconds": f"{seconds:.2f}"}
 
 
 def ends(bars: pd.DataFrame) -> dict[str, str]:
@@ -96,7 +129,7 @@ def ends(bars: pd.DataFrame) -> dict[str, str]:
     for name, n1 in (("worth", 10), ("worth_5", 5)):
         pair = [best(one(bars, "sim", reset, n1=n1)) for reset in ("cycle", "never")]
         gain, half, seeds = withstood(*pair, bars)
-        told[name] = NOT_RUN if pd.isna(gain) else f"{gain:+.1f} ± {half:.1f} ({seeds})"
+        told[name] = NOT_RUN if pd.isna(gain) else f"{gain:+.1f} {interval(gain, half)} ({seeds})"
     cheap = [f"{row.title} ({percents(row.AutoAttack)} %) at {row.F:g}" for row in beyond_told.cheap(bars).itertuples()]
     return told | {"cheap": [*cheap, "none"][0], "passes": f"{cycle.F:g}"}
 

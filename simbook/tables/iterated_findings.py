@@ -1,13 +1,14 @@
 r"""What was found in chapters 4.1 and 4.2, in sentences whose every number comes from the store."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
 
+from simadv.specs import RunSpec
 from simbook.tables.common import rate, title
 from simbook.tables.curves import NAMES, Curve, Lines
-from simbook.tables.iterated import WITHIN, saturates, turns
+from simbook.tables.iterated import AROUND, GOOD, WITHIN, saturates, turns
 
 
 def sentences(parts: list[str], lines: Lines) -> str:
@@ -15,6 +16,60 @@ def sentences(parts: list[str], lines: Lines) -> str:
     missing = [f"{NAMES[s.dataset]}: {title(s)} at {rate(s.lr)}" for s, curves in lines.items() if not curves]
     last = [f"Not run yet: {'; '.join(missing)}."] if missing else []
     return "\n".join(f"- {sentence}" for sentence in [*parts, *last])
+
+
+def steps_needed(lines: Lines, table: pd.DataFrame) -> str:
+    """Return the answer of chapter 4.1 in words, of what was run.
+
+    Args:
+        table: :func:`simbook.tables.iterated.training`.
+    """
+    told = [f"on {of(spec)} from n = {saturates(curves[0])[0]}" for spec, curves in lines.items() if curves]
+    if not told:
+        return "Nothing was run yet."
+    said = "**How many steps does an attack need?** On a net that stands still BIM(n,n) comes within "
+    said += f"{100 * WITHIN:.0f} % of the errors of BIM(30,30) {', '.join(told)}."
+    for dataset, few, longer in beside(table):
+        said += f" In training, {few.net} keeps {few.iterated:.1f} % on {NAMES[dataset]} under {few.attack}, and"
+        said += f" {longer.net} {longer.iterated:.1f} %."
+    return said
+
+
+def robust(lines: Lines) -> Iterator[tuple[RunSpec, list[Curve]]]:
+    """Yield the BIM-Adv nets whose curves are all defined, with these from the smallest n1 on."""
+    for spec, curves in lines.items():
+        if spec.method == "bim" and curves and not any(np.isnan(curve.rho).any() for curve in curves):
+            yield spec, sorted(curves, key=lambda curve: curve.n1)
+
+
+def first_steps(lines: Lines) -> str:
+    """Return the answer of chapter 4.2 in words, of what was run."""
+    told, near = [], []
+    for spec, curves in robust(lines):
+        turned = [turns(curve)[0] for curve in curves]
+        near += [abs(at - curve.n1) <= 1 for at, curve in zip(turned, curves, strict=True)]
+        own = lines[spec][0]
+        text = f"on {of(spec)} at i = {listed(turned)} with n1 = {listed(curve.n1 for curve in curves)}"
+        told.append(f"{text} (rho is {own.rho[turns(own)[0]]:.2f} there with n1 = {own.n1:g})")
+    if not told:
+        return "No robust net was run yet."
+    said = f"**What are the first steps of an attack worth?** The curve of a robust net turns {'; '.join(told)}. "
+    if all(near):
+        return f"{said}Each turn is within a step of n1, where a pixel can first have used all of epsilon."
+    return f"{said}{near.count(False)} of {len(near)} turns are more than a step from n1."
+
+
+def of(spec: RunSpec) -> str:
+    """Return a net with its data set."""
+    return f"{title(spec)} ({NAMES[spec.dataset]})"
+
+
+def beside(table: pd.DataFrame) -> Iterator[tuple]:
+    """Yield each data set whose net of few steps and whose longer-trained one were both run, with their rows."""
+    for dataset, rows in table[table.iterated.notna()].groupby("dataset", sort=False):
+        few, longer = rows[rows.n == AROUND], rows[rows.n.isna()]
+        if len(few) and len(longer):
+            yield dataset, next(few.itertuples()), next(longer.itertuples())
 
 
 def saturated(lines: Lines) -> str:
@@ -61,7 +116,7 @@ def apart(curves: list[Curve]) -> float:
 
 
 def training(table: pd.DataFrame) -> str:
-    """Return, for each data set with a net trained by FGSM, what rho at n = 1 promised and what training gave."""
+    """Return, for each data set, what rho at n = 1 and at n = 5 promised and what training with so many steps gave."""
     parts = []
     for row in table[(table.n == 1) & table.iterated.notna()].itertuples():
         text = f"- **{NAMES[row.dataset]}**: {row.net} is trained with n = 1"
@@ -69,7 +124,28 @@ def training(table: pd.DataFrame) -> str:
             text += f", where rho on Vanilla is {row.vanilla:.3f}"
         text += f"; it classifies {row.fgsm:.2f} % correctly under FGSM and {row.iterated:.2f} % under {row.attack}."
         parts.append(text)
+    for dataset, few, longer in beside(table):
+        text = f"{few.net} keeps {few.iterated:.2f} % under {few.attack} for {few.passes:g} F an image and epoch"
+        known = {"Vanilla": few.vanilla, "BIM-Adv": few.bim}
+        rho = " and ".join(f"{value:.3f} on {net}" for net, value in known.items() if pd.notna(value))
+        text += f", where rho is {rho}" if rho else ""
+        text += f"; {longer.net} keeps {longer.iterated:.2f} % for {longer.passes:g} F"
+        parts.append(f"- **{NAMES[dataset]}**: {text}.")
     return "\n".join(parts) or "No net that was trained with n = 1 is in the store yet."
+
+
+def good(lines: Lines) -> str:
+    """Return how many intermediate examples are of good quality as n1 is halved and doubled, by robust net."""
+    parts = []
+    for spec, curves in robust(lines):
+        between = len(curves[0].rho) - 2
+        counts = listed(int((curve.rho[1:-1] >= GOOD).sum()) for curve in curves)
+        text = (
+            f"with n1 = {listed(curve.n1 for curve in curves)} rho is at least {GOOD} in {counts} of {between} examples"
+        )
+        left = listed(between - turns(curve)[0] for curve in curves)
+        parts.append(f"**{NAMES[spec.dataset]}, {title(spec)}**: {text}; {left} of them come after the turning point.")
+    return sentences(parts, {}) or "Nothing was run yet."
 
 
 def moved(lines: Lines) -> str:

@@ -16,7 +16,7 @@ SETTING = ["dataset", "method", "title", "lr", "attack"]
 def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     """Return :func:`simbook.tables.evaluation.accuracies` with one row a setting and attack, over its seeds.
 
-    ``true`` and ``predicted`` are means, ``sd`` is the standard deviation of ``true`` (of a sample; NaN for one seed),
+    ``true`` and ``predicted`` are means, ``sd`` and ``predicted_sd`` their deviations (of a sample; NaN for one seed),
     ``seeds`` how many were measured, 0 where none was; ``low, high`` remain where there is one seed alone.
     """
     groups = frame.groupby(SETTING, sort=False, dropna=False)
@@ -25,6 +25,7 @@ def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
         true=("true", "mean"),
         predicted=("predicted", "mean"),
         sd=("true", "std"),
+        predicted_sd=("predicted", "std"),
         seeds=("true", "count"),
         low=("low", "first"),
         high=("high", "first"),
