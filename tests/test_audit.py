@@ -125,7 +125,7 @@ def test_autoattack_is_compared_as_well(kept, tmp_path):
     layer.add_evaluation(run, AutoAttack(images=10), {"images": 10, "true": 6})
     _, table = audit.compare(layer, run, run)
     assert table.loc["AutoAttack, images 10", ["A", "A - B"]].tolist() == ["60.00 [31.27, 83.18]", "+0.00"]
-    assert table.index[-4] == "AutoAttack, images 10"  # after all accuracies, before the costs
+    assert table.index[-5] == "AutoAttack, images 10"  # after all accuracies, before the costs
 
 
 def test_measures_that_differ_in_a_setting_alone_stay_apart(kept, tmp_path):

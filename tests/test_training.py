@@ -742,7 +742,7 @@ def test_a_readers_tensors_are_checked_before_any_work(spoil):
         lambda x: None,
         lambda x: Attack.parse("FGSM", epsilon=0.1),
         lambda x: Attacker,
-        lambda x: SIM(x.double(), epsilon=0.1, n1=2, n2=4),
+        lambda x: SIM(x.float(), epsilon=0.1, n1=2, n2=4),
         lambda x: SIM(x[:4], epsilon=0.1, n1=2, n2=4),
         lambda x: SIM(1 - x, epsilon=0.1, n1=2, n2=4),
     ],

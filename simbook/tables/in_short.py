@@ -13,7 +13,7 @@ from simbook.tables import beyond, beyond_told, claims, judging, sim_adv
 from simbook.tables.beyond_claims import NEAR, best, interval, one, without_attacks, withstood
 from simbook.tables.common import NAMES, NOT_RUN, Found
 from simbook.tables.evaluation import accuracies, paper_value
-from simbook.tables.spread import over_seeds
+from simbook.tables.spread import GLUE, over_seeds
 
 _FILL = textwrap.TextWrapper(120, subsequent_indent="  ", break_on_hyphens=False)
 TRAINED = ("mnist", "fmnist")  # as the paper trains them
@@ -70,7 +70,8 @@ def in_short(table: pd.DataFrame, store: Store) -> str:
     fixed = {"attack": ATTACK, "near": NEAR, "n2": run_spec("mnist", "sim").n2, "sim_f": sim, "bim_f": bim}
     fixed |= {"untested": untested(table), "unrun": unrun(found)}
     head, *lines = TEXT.format(**told, **fixed, ratio=bim / sim).split("\n- ")
-    return "\n".join([head, *(_FILL.fill(f"- {line}") for line in lines)])
+    glued = [f"- {line}".replace(" %", f"{GLUE}%") for line in lines]  # a line that begins with % is a comment in MyST
+    return "\n".join([head, *map(_FILL.fill, glued)])
 
 
 def judged(table: pd.DataFrame, claim: str) -> str:
