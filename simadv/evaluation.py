@@ -47,7 +47,7 @@ def accuracy(
     Args:
         x, y: images ``(N, C, H, W)`` in [0, 1], float32 or float64, and labels ``(N,)``, int64.
         attack: its ``labels`` are not used. What it leaves is no more than a bound: an image at which the loss has no
-            gradient, or one that is NaN, does not move and counts as robust. :func:`simbook.doubts.doubts` looks.
+            gradient, or one that is NaN, does not move and counts as robust. ``simbook.doubts.doubts`` looks.
         seed: of the random starts, which are the same under both conventions.
         batch_size: images attacked at once; another one, other random starts.
 
