@@ -21,10 +21,10 @@ DEAR = ("bim", "madry", "bim-atda")  # methods that train on iterated examples
 ATTACK = "BIM(10,40)"
 TEXT = """\
 Of the published runs. Where there are two numbers the first is of MNIST, the second of Fashion-MNIST. Nets are at rate
-1e-3 and attacked away from true labels, where nothing else is said. ± is the deviation over three seeds, and what has
-none is of one; brackets are 95 % intervals. What {attack} leaves is of the 10,000 test images after the last epoch.
-AutoAttack's numbers and what was watched in training are of the first 1,000; a net *ends* where it was on average after
-its last five epochs.
+1e-3 and attacked away from true labels, where nothing else is said. ± is the deviation over two or three seeds, and
+what has none is of one; brackets are 95 % intervals. What {attack} leaves is of the 10,000 test images after the last
+epoch. AutoAttack's numbers and what was watched in training are of the first 1,000; a net *ends* where it was on
+average after its last five epochs.
 
 - **Does it defend?** {attack} leaves SIM(10,20)-Adv {sim} %, BIM(10,30)-Adv {bim} %, FGSM-Adv {fgsm} % and
 Free-Adv(10) {free_adv} %. AutoAttack, which is younger than the paper, leaves the first {sim_auto} %, the second
