@@ -765,4 +765,4 @@ def test_a_run_that_goes_on_leaves_torch_s_own_generator_alone(own_store):
     torch.manual_seed(123)
     run = runs.load_or_run(spec, device="cpu", alone=True)
     assert torch.equal(torch.rand(1), expected)
-    assert run.provenance["alone"] is False, "its first session may not have been"
+    assert run.provenance["alone"] is False, "what it did before the stop may not have been"
