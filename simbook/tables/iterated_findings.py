@@ -143,7 +143,7 @@ def good(lines: Lines) -> str:
         text = (
             f"with n1 = {listed(curve.n1 for curve in curves)} rho is at least {GOOD} in {counts} of {between} examples"
         )
-        left = listed(between - turns(curve)[0] for curve in curves)
+        left = listed(int((curve.rho[turns(curve)[0] + 1 : -1] >= GOOD).sum()) for curve in curves)
         parts.append(f"**{NAMES[spec.dataset]}, {title(spec)}**: {text}; {left} of them come after the turning point.")
     return sentences(parts, {}) or "Nothing was run yet."
 
