@@ -27,6 +27,7 @@ from simbook.plots import beyond as plots
 from simbook.settings import EvaluationSettings, Settings
 from simbook.tables import beyond, beyond_claims, beyond_findings, beyond_told, sim_adv, survival, survival_told
 from simbook.tables.common import leading, title
+from simbook.tables.spread import GLUE, Margin
 
 SMALL = {"images": 24, "batch_size": 8, "epochs": 4, "monitor": "FGSM", "monitor_images": 8, "precision": "float32"}
 SPEC = run_spec("digits", "free-sim", n1=2, n2=3, seed=3, **SMALL)
@@ -318,9 +319,9 @@ def test_survival_is_measured_by_what_bim_adv_loses():
     bim = survivor("B", 92.0, AutoAttack=80.0, **tests) | {"method": "bim"}
     claim, text, ours, _, verdict = said([*nets, bim])
     assert (claim, verdict) == ("C7.8", "holds")
-    assert text == "4 + what AutoAttack takes from B - what AutoAttack takes from A > 0", "not what it takes from Z"
+    assert text == "what AutoAttack takes from A - what AutoAttack takes from B < 4", "not what it takes from Z"
     half = 1.96 * math.sqrt((3 * 97 + 12 * 88) / 1000)
-    assert ours == f"{4 + 12 - 3:.2f} ± {half:.2f}"
+    assert ours == Margin(3 - 12, half).text
     assert said([survivor("A", 91.0, AutoAttack=76.0, **tests), bim])[-1] == "undecided", "1 point"
     assert said([survivor("A", 91.0, AutoAttack=70.0, **tests), bim])[-1] == "does not hold"
     assert said([survivor("A", 91.0, AutoAttack=np.nan, **tests), bim])[-1] == "not tested"
@@ -427,20 +428,20 @@ def test_more_steps_are_compared_with_a_single_step_at_their_n1_and_at_any():
         return {part[1]: part[2] for part in beyond_claims.of_passes(table, "mnist") if part[0] == claim}
 
     assert parts("C7.6") == {
-        "the fewest F to 85 %, no reset: k = 1 at the same n1 - k = 2 > 0": 40.0,
-        "the fewest F to 90 %, no reset: k = 1 at the same n1 - k = 2 > 0": "no end: only one of the two gets there",
+        "the fewest F to 85 %, no reset: k = 1 at the same n1 - k = 2 > 0": "40.00",
+        "the fewest F to 90 %, no reset: k = 1 at the same n1 - k = 2 > 0": "only one of the two gets there",
     }
-    assert list(parts("C7.10").values()) == [-20.0, 40.0]
+    assert list(parts("C7.10").values()) == ["-20.00", "40.00"]
     assert [part[-1] for part in beyond_claims.of_passes(table, "mnist") if part[0] == "C7.6"] == ["holds"] * 2
     spread = table.assign(seeds=[3, 1, 1], **{"to lower sd": [8.0, np.nan, np.nan]})
     (sure,) = [part for part in beyond_claims.of_passes(spread, "mnist") if part[0] == "C7.6" and "85 %" in part[1]]
-    assert (sure[2], sure[-1]) == ("40.00 ± 39.75", "holds")
+    assert (sure[2], sure[-1]) == (f"40.00 [0.25,{GLUE}79.75]", "holds")
     wide = spread.assign(**{"to lower sd": [9.0, np.nan, np.nan]})
     (open_,) = [part for part in beyond_claims.of_passes(wide, "mnist") if part[0] == "C7.6" and "85 %" in part[1]]
-    assert (open_[2], open_[-1]) == ("40.00 ± 44.71", "undecided")
+    assert (open_[2], open_[-1]) == (f"40.00 [-4.71,{GLUE}84.71]", "undecided")
     table[beyond.SOME[1]] = [True, False, False]  # one of its seeds was there
     part = next(part for part in beyond_claims.of_passes(table, "mnist") if part[0] == "C7.6" and "90 %" in part[1])
-    assert part[2:] == ("not all of the seeds get there", None, "undecided")
+    assert (part[2], part[-1]) == ("not all of the seeds get there", "undecided")
 
 
 def test_falls_are_measured_by_those_of_bim_adv():
@@ -449,14 +450,18 @@ def test_falls_are_measured_by_those_of_bim_adv():
     ).reindex(columns=beyond.BAR_COLUMNS)
     net = rows.iloc[0]
     claim, text, shown, _, verdict = beyond_claims.keeps("n1 = 10", net, rows)
-    assert (claim, shown, verdict) == ("C7.3", "1.00 ± 1.50", "undecided"), "4 + 6 - 9, its last epochs' spread"
-    assert text == "n1 = 10: 4 + BIM-Adv's largest fall - its own since epoch n2 > 0"
+    assert (claim, shown, verdict) == ("C7.3", Margin(3, 1.5).text, "undecided"), "9 - 6, its last epochs' spread"
+    assert text == "n1 = 10: its largest fall since epoch n2 - BIM-Adv's < 4"
     assert beyond_claims.keeps("", net, rows.assign(fall=[7.0, 6.0]))[-1] == "undecided"
     sure = rows.assign(seeds=[3, 1], **{"fall sd": [0.1, np.nan]})
     assert beyond_claims.keeps("", sure.iloc[0], sure)[-1] == "holds", "4.30 x 0.1 x 1.15 is less than 1"
     unwatched = rows.assign(fall=[9.0, np.nan], made=[np.True_, np.True_])
     _, text, shown, _, verdict = beyond_claims.keeps("n1 = 10", net, unwatched)
-    assert (text, shown, verdict) == ("n1 = 10: 4 - its own since epoch n2 > 0", "-5.00 ± 1.50", "does not hold")
+    assert (text, shown, verdict) == (
+        "n1 = 10: its largest fall since epoch n2 < 4",
+        Margin(9, 1.5).text,
+        "does not hold",
+    )
     assert beyond_claims.keeps("", net, unwatched.assign(made=False))[-1] == "not tested"
     assert beyond_claims.keeps("", net, rows[:1])[-1] == "not tested"
 
@@ -466,18 +471,18 @@ def test_the_reset_is_judged_under_the_strongest_attack_too():
     rows = pd.DataFrame({"dataset": ["fmnist"]})
     half = 1.96 * math.sqrt((54.2 * 45.8 + 16.8 * 83.2) / 1000)
     _, text, shown, _, verdict = beyond_claims.withstanding("C7.2", "cycle - never", a, b, rows)
-    assert text == "AutoAttack, one seed, the first 1000 images: cycle - never > 0"
-    assert (shown, verdict) == (f"37.40 ± {half:.2f}", "holds")
+    assert text == "AutoAttack (%), one seed, the first 1000 images: cycle - never > 0"
+    assert (shown, verdict) == (Margin(37.4, half).text, "holds")
     several = pd.Series({"AutoAttack": 50.2, "AutoAttack sd": 2.0, "AutoAttack seeds": 3.0, "seeds": 3.0})
     alone = b.to_dict() | {"AutoAttack sd": np.nan, "AutoAttack seeds": 1.0, "seeds": 3.0}
     _, text, shown, _, verdict = beyond_claims.withstanding("C7.2", "cycle - never", several, pd.Series(alone), rows)
     half = 2 * 4.3027 * math.hypot(1, 1 / math.sqrt(3))  # the one is taken to vary as the three do
-    assert text == "AutoAttack, 3 and 1 seeds, the first 1000 images: cycle - never > 0"
-    assert (shown, verdict) == (f"33.40 ± {half:.2f}", "holds")
+    assert text == "AutoAttack (%), 3 and 1 seeds, the first 1000 images: cycle - never > 0"
+    assert (shown, verdict) == (Margin(33.4, half).text, "holds")
     _, text, *_ = beyond_claims.withstanding("C7.2", "cycle - never", several, several, rows)
-    assert text.startswith("AutoAttack, 3 seeds, ")
+    assert text.startswith("AutoAttack (%), 3 seeds, ")
     _, text, *_ = beyond_claims.withstanding("C7.2", "cycle - never", a, b, pd.DataFrame({"dataset": ["digits"]}))
-    assert text == "CW(20,50), one seed, the first 60 images: cycle - never > 0"
+    assert text == "CW(20,50) (%), one seed, the first 60 images: cycle - never > 0"
 
 
 def test_each_data_set_has_two_bars_of_its_own():

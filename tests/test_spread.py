@@ -135,11 +135,11 @@ STUDENT = {2: 12.7062, 3: 4.30265}  # what a mean of so many is off by, in stand
 
 
 def test_a_difference_is_of_the_seeds_that_both_have():
-    margin = spread.difference(rows(s0=90, s1=92, s2=50), rows(s0=80, s1=84), plus=1.0)
-    half = STUDENT[2] * np.std([11, 9], ddof=1) / math.sqrt(2)
-    assert (margin.value, margin.half) == (10.0, pytest.approx(half, abs=1e-3))
-    assert plain(margin.text) == f"10.00 [{10 - half:.2f}, {10 + half:.2f}] (2 seeds)"
-    assert (-margin).value == -10.0
+    margin = spread.difference(rows(s0=90, s1=92, s2=50), rows(s0=80, s1=84))
+    half = STUDENT[2] * np.std([10, 8], ddof=1) / math.sqrt(2)
+    assert (margin.value, margin.half) == (9.0, pytest.approx(half, abs=1e-3))
+    assert plain(margin.text) == f"9.00 [{9 - half:.2f}, {9 + half:.2f}] (2 seeds)"
+    assert (-margin).value == -9.0
     assert (-margin).half == margin.half
 
 

@@ -11,6 +11,7 @@ from simbook.tables.atda import BIM, LATE, MADRY, training_facts
 from simbook.tables.common import Found, rate
 from simbook.tables.embedding import SEPARABLE, Panels
 from simbook.tables.evaluation_claims import FAR
+from simbook.tables.judging import against
 from simbook.tables.spread import Margin, difference
 
 HURT_FROM = 0.15  # "especially when lambda >= 0.15", section 3.4
@@ -30,32 +31,27 @@ def of_features(panels: Panels) -> pd.DataFrame:
         a, b = of.loc[letter], of.loc["a" if letter == "b" else "b"]
         return Margin(a.value - b.value, float(np.hypot(a.half, b.half)))
 
-    def above(of: pd.DataFrame, letter: str, bar: float) -> Margin:
-        return Margin(of.value[letter] - bar, of.half[letter])
-
     rows = [
-        ("C3.1", "Vanilla: BIM examples sit among other classes: 50 - at home", -above(home, "a", 50)),
-        ("C3.2", "ATDA: fewer of them do: at home - Vanilla's", apart(home, "b")),
-        ("C3.2", f"ATDA: yet separable from their targets: separable - {SEPARABLE:g}", above(line, "b", SEPARABLE)),
+        against("C3.1", "Vanilla: BIM examples at home (%)", Margin(*home.loc["a"]), below=50),
+        against("C3.2", "BIM examples at home (%): ATDA - Vanilla", apart(home, "b")),
+        against("C3.2", "ATDA: BIM examples separable from their targets (%)", Margin(*line.loc["b"]), above=SEPARABLE),
     ]
     rows += [
-        ("C3.3", f"{net}: {text}: its own - ATDA's", apart(of, letter))
+        far_better(against("C3.3", f"{text} (%): {net} - ATDA", apart(of, letter)), apart(of, letter))
         for net, letter in (("BIM-Adv", "d"), ("SIM-Adv", "e"))
         for text, of in (
             ("mixed in the figure", seen),
             ("at home", home),
         )  # the paper sees in the picture that they blend
     ]
-    rows.append(("C3.4", f"ATDA: FGSM examples blended: {SEPARABLE:g} - separable", -above(line, "c", SEPARABLE)))
-    return judging.parts(
-        [(claim, f"{text} > 0", margin.text, None, better(margin, far=claim == "C3.3")) for claim, text, margin in rows]
-    )
+    blended = "ATDA: FGSM examples separable from their targets (%)"
+    return judging.parts([*rows, against("C3.4", blended, Margin(*line.loc["c"]), below=SEPARABLE)])
 
 
-def better(margin: Margin, *, far: bool) -> str:
-    """Judge a margin by its sign and its interval; *far better* holds from :data:`FAR` points on, else in direction."""
-    said = judging.by_sign(margin.value, margin.half)
-    return judging.DIRECTION if far and said == judging.HOLDS and margin.value < FAR else said
+def far_better(part: judging.Part, margin: Margin) -> judging.Part:
+    """Return a part that holds as *far better*: from :data:`FAR` points on, else in direction."""
+    *rest, said = part
+    return (*rest, judging.DIRECTION if said == judging.HOLDS and margin.value < FAR else said)
 
 
 def of_rates(frame: pd.DataFrame, found: Found, dataset: str) -> pd.DataFrame:
@@ -68,27 +64,22 @@ def of_rates(frame: pd.DataFrame, found: Found, dataset: str) -> pd.DataFrame:
         return judging.parts([(claim, *nothing) for claim in ("C3.5", "C3.6", "C3.7")])
     facts = training_facts(found, dataset)
     names, loss = (rate(high), rate(low)), facts.loss
-    much = {"plus": -FAR}
     # Table 1 is one epoch of a line that swings: another one would have been as far off as the monitor saw
     swing = 1.96 * float(np.hypot(facts.swing[high], facts.swing[low]))
-    tested = [
-        (f"under {a}: rate {names[0]} - rate {names[1]}, {-FAR:+g}", (high, a), (low, a), much) for a in (BIM, MADRY)
-    ]
-    half = {"parts": (0.5, 1.0)}  # to fail is to be left with less than half of FGSM's, as in chapter 6
-    tested += [(f"rate {names[1]}: half of FGSM's - {MADRY}'s", (low, "FGSM"), (low, MADRY), half)]
+    tested = [(f"under {a}: rate {names[0]} - rate {names[1]}", (high, a), (low, a), 1.0, FAR) for a in (BIM, MADRY)]
+    # to fail is to be left with less than half of FGSM's, as in chapter 6
+    tested += [(f"rate {names[1]}: half of FGSM's - {MADRY}'s", (low, "FGSM"), (low, MADRY), 0.5, 0.0)]
     judged = []
-    for claim, (text, first, second, how) in zip(("C3.5", "C3.5", "C3.6"), tested, strict=True):
-        ours = difference(of[first], of[second], **how)
+    for claim, (text, first, second, share, bar) in zip(("C3.5", "C3.5", "C3.6"), tested, strict=True):
+        ours = difference(of[first], of[second], parts=(share, 1.0))
         if claim == "C3.5" and np.isfinite(swing):
             ours = ours._replace(half=float(np.hypot(ours.half, swing)))
-        share = how.get("parts", (1.0, 1.0))[0]
-        printed = share * of[first].paper.item() - of[second].paper.item() + how.get("plus", 0.0)
-        said = judging.near(ours.value, printed, within=5.0, spread=ours.half)
-        judged.append((claim, f"{text} > 0", ours.text, printed, said))
-    text = f"training loss, last {LATE} epochs: rate {names[0]} - rate {names[1]} > 0"
+        printed = share * of[first].paper.item() - of[second].paper.item()
+        judged.append(against(claim, text, ours, above=bar, printed=printed, within=5.0))
+    text = f"training loss, last {LATE} epochs: rate {names[0]} - rate {names[1]}"
     # the paper speaks of where training converges to: what the gap moves by within these epochs is not settled yet
     gap = Margin(loss[high] - loss[low], abs(facts.drift[high] - facts.drift[low]))
-    judged.append(("C3.7", text, gap.text, None, judging.by_sign(gap.value, gap.half)))
+    judged.append(against("C3.7", text, gap))
     return judging.parts(judged)
 
 
@@ -98,9 +89,8 @@ def as_single_step(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     of = {key: part.assign(seed=0) for key, part in rows.groupby(["method", "attack"])}
     for attack in ("FGSM", BIM, MADRY):
         gap = difference(of["atda", attack], of["fgsm", attack])
-        margin = Margin(FAR - abs(gap.value), gap.half)
-        text = f"{attack} at rate {rate(rows.lr.iloc[0])}: {FAR:g} - the distance of ATDA and FGSM-Adv > 0"
-        judged.append(("C3.10", text, margin.text, None, judging.by_sign(margin.value, margin.half)))
+        text = f"{attack} at rate {rate(rows.lr.iloc[0])}: the distance of ATDA and FGSM-Adv (points)"
+        judged.append(against("C3.10", text, gap._replace(value=abs(gap.value)), below=FAR))
     return judging.parts(judged)
 
 
@@ -111,11 +101,15 @@ def of_lambda(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     gain = bim[bim.index > 0].true.mean(skipna=False) - bim.true[0.0]
     chance = bim.high[0.0] - bim.true[0.0]
     hurt = madry.true[0.0] - madry[madry.index >= HURT_FROM].true.mean(skipna=False)
-    beyond = hurt > madry.true[0.0] - madry.low[0.0]
-    said = judging.UNDECIDED if hurt > 0 and not beyond else judging.by_sign(hurt)
-    gains = ("C3.8", f"{BIM}: half of lambda 0's interval - mean gain of all other lambda", chance - gain)
-    costs = ("C3.9", f"{MADRY}: lambda 0 - mean of lambda from {HURT_FROM:g} on > 0", hurt, None, said)
-    return pd.concat([judging.above_0([gains]), judging.parts([costs])], ignore_index=True)
+    hurt = Margin(hurt, madry.true[0.0] - madry.low[0.0])
+    return judging.parts(
+        [
+            against(
+                "C3.8", f"{BIM}: mean gain of all other lambda - half of lambda 0's interval", gain - chance, below=0
+            ),
+            against("C3.9", f"{MADRY}: lambda 0 - mean of lambda from {HURT_FROM:g} on", hurt),
+        ]
+    )
 
 
 def verdicts(found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:

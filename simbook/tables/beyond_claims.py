@@ -1,5 +1,7 @@
 r"""Our own questions of chapter 7, judged by its tables as the paper's claims are."""
 
+import math
+
 import numpy as np
 import pandas as pd
 
@@ -10,7 +12,7 @@ from simbook import chapters
 from simbook.settings import Settings
 from simbook.tables import beyond, evaluation, judging, sim_adv, survival
 from simbook.tables.common import Found, leading, rate
-from simbook.tables.spread import half_of_share
+from simbook.tables.spread import Margin, half_of_share
 
 NEAR = 2.0  # points: free-SIM's goal, and what counts as equal under AutoAttack
 SURVIVES = 4.0  # points: what a stronger attack may take, section 6.2's bound on what SIM-Adv loses
@@ -77,7 +79,7 @@ def settled(margin: float, *, up: pd.DataFrame, down: pd.DataFrame) -> float:
 def of(
     dataset: str, bars: pd.DataFrame, curves: pd.DataFrame, labels: pd.DataFrame, nets: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return the parts of C7.1 to C7.10 for a data set, as margins above 0; ends are of the last epochs."""
+    """Return the parts of C7.1 to C7.10 for a data set, each against a bar; ends are of the last epochs."""
     rows, seen = bars[bars.dataset == dataset], curves[curves.dataset == dataset]
     return judging.parts(
         [
@@ -90,26 +92,27 @@ def of(
     )
 
 
-def part(claim: str, text: str, margin: float, spread: float = 0.0) -> judging.Part:
-    """Return a judged part of a claim, with the half of its 95 % interval where it has one."""
-    shown = f"{margin:.2f} ± {spread:.2f}" if pd.notna(margin) and spread > 0 else margin
-    if np.isinf(margin):
-        shown = "no end: only one of the two gets there"
-    return claim, f"{text} > 0", shown, None, judging.by_sign(margin, spread)
+def part(claim: str, text: str, ours: float, spread: float = 0.0, *, endless: str = "", **bar: float) -> judging.Part:
+    """Return a part of a claim, with half of the 95 % interval of ours, see :func:`simbook.tables.judging.against`.
+
+    Where a bar is never reached, ours is infinite: ``endless`` says so.
+    """
+    claim, text, shown, *judged = judging.against(claim, text, Margin(ours, spread), **bar)
+    return claim, text, endless if np.isinf(ours) else shown, *judged
 
 
-def apart(claim: str, text: str, a: pd.Series, b: pd.Series, *, plus: float = 0.0) -> judging.Part:
-    """Return the judged part that one setting ends above another, ``plus`` some points."""
-    return part(claim, text, a.end - b.end + plus, float(np.hypot(a.half, b.half)))
+def apart(claim: str, text: str, a: pd.Series, b: pd.Series) -> judging.Part:
+    """Return the judged part that one setting ends above another."""
+    return part(claim, text, a.end - b.end, float(np.hypot(a.half, b.half)))
 
 
 def of_labels(labels: pd.DataFrame, dataset: str) -> list[judging.Part]:
     """Return C7.1's part, of Vanilla at the rate that Table 3 seems to have; at each where no rate is known."""
     weak = labels[labels.method.eq("vanilla")]
     own = weak[weak.lr.eq(evaluation.rate_of_table3(dataset))]
-    what = "the share of its accuracy that the labels bring (%) - 50"
+    what = "the share of its accuracy that the labels bring (%)"
     rows = [(f"Vanilla, rate {rate(row.lr)}: {what}", share(row)) for row in (own if len(own) else weak).itertuples()]
-    return [part("C7.1", *row) for row in rows or [(f"Vanilla: {what}", np.nan)]]
+    return [part("C7.1", *row, above=50) for row in rows or [(f"Vanilla: {what}", np.nan)]]
 
 
 def of_resets(rows: pd.DataFrame) -> list[judging.Part]:
@@ -121,27 +124,25 @@ def of_resets(rows: pd.DataFrame) -> list[judging.Part]:
     if quick.name != never.name or pd.isna(quick.end):
         falls.append(keeps("n1 = 3", quick, rows))
     return [
-        apart("C7.2", "end: cycle - never", cycle, never),
+        apart("C7.2", "end (%): cycle - never", cycle, never),
         withstanding("C7.2", "cycle - never", cycle, never, rows),
         *falls,
-        apart("C7.9", "end: literal - projected", best(rows[rows.projection.eq("literal")]), cycle),
+        apart("C7.9", "end (%): literal - projected", best(rows[rows.projection.eq("literal")]), cycle),
     ]
 
 
 def keeps(text: str, net: pd.Series, rows: pd.DataFrame) -> judging.Part:
-    """Return C7.3's part of one net: it never falls :data:`KEEPS` points further than the paper's BIM-Adv does.
+    """Return C7.3's part of one net: it never falls as much as :data:`KEEPS` points further than the paper's BIM-Adv.
 
     Training swings, so that is what falls are measured by; where BIM-Adv was made and not watched, by nothing.
     """
     bim = rows[rows.method.eq("bim")].head(1)
     swing = first(bim, "fall")
     unwatched = len(bim) > 0 and bim.made.eq(True).all() and pd.isna(swing)
-    margin = f"{KEEPS:g}" if unwatched else f"{KEEPS:g} + BIM-Adv's largest fall"
+    text = f"{text}: its largest fall since epoch n2" + ("" if unwatched else " - BIM-Adv's")
     control = bim.iloc[0] if len(bim) else net
     spread = beyond.unsure(net, control, "fall") or net.half
-    return part(
-        "C7.3", f"{text}: {margin} - its own since epoch n2", KEEPS + (0.0 if unwatched else swing) - net.fall, spread
-    )
+    return part("C7.3", text, net.fall - (0.0 if unwatched else swing), spread, below=KEEPS)
 
 
 def strongest(rows: pd.DataFrame) -> str:
@@ -153,7 +154,7 @@ def withstanding(claim: str, text: str, a: pd.Series, b: pd.Series, rows: pd.Dat
     """Return the judged part that one setting withstands the strongest attack better than another, on a slice."""
     margin, half, seeds = withstood(a, b, rows)
     images = chapters.SLICE.get(rows.dataset.iloc[0], 1000)
-    return part(claim, f"{strongest(rows)}, {seeds}, the first {images} images: {text}", margin, half)
+    return part(claim, f"{strongest(rows)} (%), {seeds}, the first {images} images: {text}", margin, half)
 
 
 def withstood(a: pd.Series, b: pd.Series, rows: pd.DataFrame) -> tuple[float, float, str]:
@@ -184,15 +185,14 @@ def of_passes(rows: pd.DataFrame, dataset: str) -> list[judging.Part]:
     alike = single[single.n1.isin(several.n1)]  # of the same step
     none, sims = rows[:0], pd.concat([every, several])
     epoch = sum(passes_per_image(run_spec(dataset, "bim")))
-    fewer = settled(epoch - fewest(sims, lower), up=sims, down=none)
-    spread = beyond.half_of_row(quickest(sims, lower), lower)
+    least = epoch - settled(epoch - fewest(sims, lower), up=sims, down=none)
     pair = best(free), best(every)
-    lag = settled(pair[0].end - pair[1].end + NEAR, up=free, down=every)
+    lag = settled(pair[0].end - pair[1].end + NEAR, up=free, down=every) - NEAR
+    text, spread = f"the fewest F to {beyond.BARS[dataset][0]:g} %", beyond.half_of_row(quickest(sims, lower), lower)
+    unsure = float(np.hypot(pair[0].half, pair[1].half))
     table = [
-        part("C7.4", f"{epoch:g} - the fewest F to {beyond.BARS[dataset][0]:g} %", fewer, spread),
-        part(
-            "C7.5", f"end: best free-SIM - best SIM-Adv, + {NEAR:g}", lag, float(np.hypot(pair[0].half, pair[1].half))
-        ),
+        part("C7.4", text, least, spread, below=epoch, endless="none gets there"),
+        part("C7.5", "end (%): best free-SIM - best SIM-Adv", lag, unsure, above=-NEAR),
     ]
     more = " or ".join(f"{k:g}" for k in sorted(several.k.unique()))
     for column, bar in zip((lower, upper), beyond.BARS[dataset], strict=True):
@@ -210,8 +210,9 @@ def sooner(claim: str, text: str, others: pd.DataFrame, own: pd.DataFrame, colum
     gain = settled(fewest(others, column) - fewest(own, column), up=own, down=others)
     some = beyond.SOME[beyond.TO.index(column)]
     if np.isinf(gain) and pd.concat([others, own])[some].eq(True).any():
-        return claim, f"{text} > 0", "not all of the seeds get there", None, judging.UNDECIDED
-    return part(claim, text, gain, beyond.unsure(quickest(others, column), quickest(own, column), column))
+        return claim, f"{text} > 0", "not all of the seeds get there", math.nan, judging.UNDECIDED
+    spread = beyond.unsure(quickest(others, column), quickest(own, column), column)
+    return part(claim, text, gain, spread, endless="only one of the two gets there")
 
 
 def of_neighbours(rows: pd.DataFrame, seen: pd.DataFrame, dataset: str) -> list[judging.Part]:
@@ -255,13 +256,13 @@ def survives(nets: pd.DataFrame) -> judging.Part:
     known = nets[nets["BIM(10,40)"].notna()]
     pair = [known[known.method.eq(method)].head(1) for method in ("sim", "bim")]
     if any(row.empty for row in pair):
-        return part("C7.8", f"{SURVIVES:g} + what the worst test takes from BIM-Adv - from SIM-Adv", np.nan)
+        return part("C7.8", "what the worst test takes from SIM-Adv - from BIM-Adv", np.nan, below=SURVIVES)
     (of_sim, sims), (of_bim, bims) = (taken(row.iloc[0], survival.tests(nets)[1:]) for row in pair)
-    names = [f"{test} takes from {row.title.item()}" for test, row in zip((of_bim, of_sim), pair[::-1], strict=True)]
+    names = [f"{test} takes from {row.title.item()}" for test, row in zip((of_sim, of_bim), pair, strict=True)]
     half = float(
         np.hypot(*(half_of_share(loss, row.images.item()) for loss, row in zip((sims, bims), pair, strict=True)))
     )
-    return part("C7.8", f"{SURVIVES:g} + what {names[0]} - what {names[1]}", SURVIVES + bims - sims, half)
+    return part("C7.8", f"what {names[0]} - what {names[1]}", sims - bims, half, below=SURVIVES)
 
 
 def taken(row: pd.Series, tests: list[str]) -> tuple[str, float]:
@@ -271,8 +272,8 @@ def taken(row: pd.Series, tests: list[str]) -> tuple[str, float]:
 
 
 def share(row) -> float:
-    """Return how far above half of a net's accuracy the gain of predicted labels is, in percent of it."""
-    return 100 * row.gain / row.predicted - 50 if row.predicted else np.nan
+    """Return what the gain of predicted labels is of a net's accuracy under them, in percent."""
+    return 100 * row.gain / row.predicted if row.predicted else np.nan
 
 
 def verdicts(found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:

@@ -147,17 +147,17 @@ def lead(of: dict[str, pd.DataFrame]) -> str:
 
 
 def decided(of: dict[str, pd.DataFrame]) -> str:
-    """Return the verdicts on some claims, and folded below them the margins that they rest on."""
+    """Return the verdicts on some claims, and folded below them the numbers that they rest on."""
     parts = pd.concat(list(of.values())) if of else pd.DataFrame()
     if parts.empty:
         return ""
     told = [f"{claim} {judging.by_dataset(each)}" for claim, each in parts.groupby("claim", sort=False)]
-    margins = [
+    numbers = [
         f"{claim}, {NAMES[row.dataset]}: {row.part}: {row.ours}, {row.verdict}"
         for claim, each in parts.groupby("claim", sort=False)
         for row in each.itertuples()
     ]
-    return f"<details {BELOW}><summary>{'; '.join(told)}</summary>\n\n{listed(margins)}\n\n</details>"
+    return f"<details {BELOW}><summary>{'; '.join(told)}</summary>\n\n{listed(numbers)}\n\n</details>"
 
 
 def side_by_side(

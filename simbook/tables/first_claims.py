@@ -22,22 +22,22 @@ def of_abstract(frame: pd.DataFrame, found: Found, dataset: str) -> pd.DataFrame
     rows = rows[~rows.title.str.contains("staggered")]
     printed = paper.ABSTRACT if dataset == "cifar10" else {}
     bound = paper.ABSTRACT["accuracy_lost"]
-    compared = [("C1.1", "ATDA", "atda", 0.0), ("C1.4", "BIM-Adv", "bim", bound), ("C1.4", "Madry-Adv", "madry", bound)]
+    compared = [
+        ("C1.1", "ATDA", "atda", 0.0),
+        *(("C1.4", *of, -bound) for of in (("BIM-Adv", "bim"), ("Madry-Adv", "madry"))),
+    ]
     parts = []
-    for claim, name, method, plus in compared:
-        ours = difference(*at_one_rate(rows, method, bim), plus=plus)
-        theirs = gap(dataset, bim, method) + plus
-        said = judging.near(ours.value, theirs, within=5.0, spread=ours.half)
-        parts.append(
-            (claim, f"SIM-Adv - {name} under {bim}" + f", + {plus:g}" * (plus > 0) + " > 0", ours.text, theirs, said)
-        )
+    for claim, name, method, bar in compared:
+        ours, theirs = difference(*at_one_rate(rows, method, bim)), gap(dataset, bim, method)
+        text = f"SIM-Adv - {name} under {bim}"
+        parts.append(judging.against(claim, text, ours, above=bar, printed=theirs, within=5.0))
     passes, _ = an_epoch(found, dataset)
     seconds = cost.seconds_of(cost.parts(), dataset, alone=True) if dataset in paper.DATASETS else {}
     saved = [("C1.2", "ATDA, in its own batches", "atda", "seconds", seconds), ("C1.3", "BIM-Adv", "bim", "F", passes)]
     for claim, name, method, unit, ours in saved:
         share = 100 * (1 - ours.get("sim", math.nan) / ours.get(method, math.nan))
-        text = f"{name}: saved of its {unit} (%; the paper: of its seconds) > 0"
-        parts.append((claim, text, share, printed.get(f"time_saved_{method}"), judging.by_sign(share)))
+        text = f"{name}: saved of its {unit} (%; the paper: of its seconds)"
+        parts.append(judging.against(claim, text, share, printed=printed.get(f"time_saved_{method}", math.nan)))
     return judging.parts(parts)
 
 

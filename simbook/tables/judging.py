@@ -1,11 +1,13 @@
 r"""How claims are judged: parts with a verdict each, and one verdict a claim and data set, in every chapter alike."""
 
+import math
 import tomllib
 from pathlib import Path
 
 import pandas as pd
 
 from simbook.tables.common import NAMES, NOT_RUN
+from simbook.tables.spread import Margin
 
 #: What each claim says and where the paper says it, by its number.
 CLAIMS = tomllib.loads((Path(__file__).parents[1] / "claims.toml").read_text(encoding="utf-8"))
@@ -19,20 +21,32 @@ COLUMNS = ["claim", "text", "where", "dataset", "part", "paper", "ours", "verdic
 
 
 def by_sign(margin: float, spread: float = 0.0) -> str:
-    """Judge a claim that the paper makes in words alone by the sign of its margin; undecided within its spread."""
+    """Judge a claim by the sign of its margin; undecided within its spread."""
     if pd.isna(margin):
         return UNTESTED
     return UNDECIDED if 0 < spread >= abs(margin) else HOLDS if margin > 0 else FAILS
 
 
-def near(ours: float, printed: float, *, within: float, spread: float = 0.0) -> str:
-    """Judge the claim that a difference is above 0 by its sign, and by whether it is near the paper's (points).
+def against(
+    claim: str,
+    text: str,
+    ours: Margin | float,
+    *,
+    above: float = 0.0,
+    below: float | None = None,
+    printed: float = math.nan,
+    within: float = math.inf,
+) -> Part:
+    """Return a part of a claim that is judged by a bar: ours must be ``above`` it, or ``below`` it where that is given.
 
-    Where the paper has no number, NaN, the sign decides; within the spread of ours nothing does.
+    It is undecided where the bar lies within the interval of ours; what holds and is further than ``within`` (points)
+    from the paper's number holds in direction, where the paper has one.
     """
-    said = by_sign(ours, spread)
-    far = abs(ours - printed) > within
-    return DIRECTION if said == HOLDS and far else said
+    ours = ours if isinstance(ours, Margin) else Margin(float(ours), 0.0)
+    margin, rule = (ours.value - above, f"> {above:g}") if below is None else (below - ours.value, f"< {below:g}")
+    said = by_sign(margin, ours.half)
+    far = abs(ours.value - printed) > within
+    return claim, f"{text} {rule}", ours.text, printed, DIRECTION if said == HOLDS and far else said
 
 
 def parts(rows: list[Part]) -> pd.DataFrame:
@@ -42,11 +56,6 @@ def parts(rows: list[Part]) -> pd.DataFrame:
         known = [value if isinstance(value, str) or pd.isna(value) else f"{value:.2f}" for value in table[column]]
         table[column] = [nothing if pd.isna(value) else value for value in known]
     return table
-
-
-def above_0(rows: list[tuple[str, str, float]]) -> pd.DataFrame:
-    """Return :func:`parts` of claims that the paper makes in words alone, as margins above 0."""
-    return parts([(claim, f"{what} > 0", margin, None, by_sign(margin)) for claim, what, margin in rows])
 
 
 def gathered(tables: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:

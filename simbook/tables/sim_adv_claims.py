@@ -1,7 +1,5 @@
 r"""The claims of section 5, judged by the tables of chapter 5."""
 
-import math
-
 import pandas as pd
 
 from simadv.store import Store
@@ -11,9 +9,9 @@ from simbook.settings import Settings
 from simbook.tables import embedding, judging, search_space, sim_adv
 from simbook.tables.common import Found, rate
 from simbook.tables.embedding import SEPARABLE, Panels
-from simbook.tables.evaluation_claims import at_one_rate, gap, handicap, printed_of, where
-from simbook.tables.judging import Part
-from simbook.tables.spread import difference, half_of_share, of_mean
+from simbook.tables.evaluation_claims import at_one_rate, gap, lead, printed_of, where
+from simbook.tables.judging import Part, against
+from simbook.tables.spread import Margin, difference, half_of_share, of_mean
 
 NEAR = 4.0  # points: section 6.2's bound on what SIM-Adv loses to iterative training
 LEARNED = 60.0  # percent of clean points: one answer for all of them has 56 at the most
@@ -41,17 +39,14 @@ def of_training(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     rows = rows[rows.method.ne("madry") | rows.n1.eq(rows.n1[rows.method.eq("madry")].min())]  # of Fig. 7's, Table 3's
     bim = attacks_of(rows)[0]
     tested: list[Part] = []
-    for method, name, plus in (
-        ("free", "Free-Adv", handicap("free", dataset)),
-        ("bim", "BIM-Adv", NEAR),
-        ("madry", "Madry-Adv", NEAR),
+    for method, name, bar in (
+        ("free", "Free-Adv", lead("free", dataset)),
+        ("bim", "BIM-Adv", -NEAR),
+        ("madry", "Madry-Adv", -NEAR),
     ):
-        pair = at_one_rate(rows, method, bim)
-        ours = difference(*pair, plus=plus)
-        printed = gap(dataset, bim, method) + plus
-        said = judging.near(ours.value, printed, within=5.0, spread=ours.half)
-        text = f"SIM-Adv - {name} under {bim}{where(*pair)}, {plus:+g} > 0"
-        tested.append(("C5.1", text, ours.text, printed, said))
+        pair, printed = at_one_rate(rows, method, bim), gap(dataset, bim, method)
+        text = f"SIM-Adv - {name} under {bim}{where(*pair)}"
+        tested.append(against("C5.1", text, difference(*pair), above=bar, printed=printed, within=5.0))
     return judging.parts(tested)
 
 
@@ -72,10 +67,8 @@ def of_free(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
         met = means.dropna()
         attack = met.free.idxmin() if len(met) else bim
         sides = [pairs[pairs.lr.eq(lr) & pairs.method.eq(m) & pairs.attack.eq(attack)] for m in ("atda", "free")]
-        ours = difference(*sides)
-        said = judging.near(ours.value, printed, within=5.0, spread=ours.half)
-        text = f"ATDA - Free-Adv at rate {rate(lr)} under {attack}, which leaves Free-Adv least (the paper: {bim}) > 0"
-        tested.append(("C5.11", text, ours.text, printed, said))
+        text = f"ATDA - Free-Adv at rate {rate(lr)} under {attack}, which leaves Free-Adv least (the paper: {bim})"
+        tested.append(against("C5.11", text, difference(*sides), printed=printed, within=5.0))
     return judging.parts(tested)
 
 
@@ -85,9 +78,7 @@ def of_over_perturbation(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     tested: list[Part] = []
     for attack in attacks_of(rows):
         part = rows[rows.attack == attack]
-        tested.append(
-            ("C5.2", *_compared(part[part.n1 < part.n2].iloc[[0]], part[part.n1 >= part.n2].iloc[[0]], attack))
-        )
+        tested.append(_ahead("C5.2", part[part.n1 < part.n2].iloc[[0]], part[part.n1 >= part.n2].iloc[[0]], attack))
     return judging.parts(tested)
 
 
@@ -97,15 +88,14 @@ def of_fig7(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     tested: list[Part] = []
     for attack in attacks_of(rows) if dataset in WORSE_WITHOUT else ():
         part = rows[rows.attack == attack].sort_values("n1")
-        tested.append(("C5.3", *_compared(part.iloc[[0]], part.iloc[[-1]], attack)))
+        tested.append(_ahead("C5.3", part.iloc[[0]], part.iloc[[-1]], attack))
     return judging.parts(tested)
 
 
-def _compared(over: pd.DataFrame, under: pd.DataFrame, attack: str) -> tuple[str, str, None, str]:
+def _ahead(claim: str, over: pd.DataFrame, under: pd.DataFrame, attack: str) -> Part:
     """Judge that one accuracy is above another; undecided where the interval of their difference is across 0."""
-    ours = difference(over, under)
-    said = judging.by_sign(ours.value, ours.half)
-    return f"{over.iloc[0].title} - {under.iloc[0].title} under {attack} > 0", ours.text, None, said
+    text = f"{over.iloc[0].title} - {under.iloc[0].title} under {attack}"
+    return against(claim, text, difference(over, under))
 
 
 def of_space(table: pd.DataFrame, toy: Toy) -> pd.DataFrame:
@@ -115,24 +105,19 @@ def of_space(table: pd.DataFrame, toy: Toy) -> pd.DataFrame:
     full = sim_adv.reach(toy.n1, toy.n2, epochs=toy.n2).full
     left = table.pivot(index="seed", columns="method", values=OPTIMAL)
     better = (left[sim] - left[fgsm]).dropna()
-    said = judging.by_sign(better.mean(), of_mean(better)) if len(better) > 1 else judging.by_sign(better.mean())
-    margin = f"{better.mean():.2f} ± {of_mean(better):.2f}" if len(better) > 1 else better.mean()
-    tested = [
-        ("C5.4", f"FGSM: nearly none inside (%): {NONE:g} - share inside", NONE - of.inside[fgsm]),
-        ("C5.4", "places passed by BIM - those by FGSM", of.passed[bim] - of.passed[fgsm]),
-        ("C5.5", "places passed by SIM - those by FGSM", of.passed[sim] - of.passed[fgsm]),
-        (
-            "C5.5",
-            "epochs of a cycle that can be at full epsilon, by arithmetic (%) - 50",
-            100 * (full == 100).mean() - 50,
-        ),
-    ]
-    wider = judging.parts([("C5.6", f"withstand the {OPTIMAL}: SIM - FGSM > 0", margin, None, said)])
-    narrow = [
-        ("C5.7", "places trained on by FGSM - those by Free-Adv", of.cells[fgsm] - of.cells[free]),
-        ("C5.7", f"Free-Adv: nearly none inside (%): {NONE:g} - share inside", NONE - of.inside[free]),
-    ]
-    table = pd.concat([judging.above_0(tested), wider, judging.above_0(narrow)], ignore_index=True)
+    wider = Margin(better.mean(), of_mean(better) if len(better) > 1 else 0.0)
+    reached = 100 * (full == 100).mean()
+    table = judging.parts(
+        [
+            against("C5.4", "FGSM: share inside (%)", of.inside[fgsm], below=NONE),
+            against("C5.4", "places passed by BIM - those by FGSM", of.passed[bim] - of.passed[fgsm]),
+            against("C5.5", "places passed by SIM - those by FGSM", of.passed[sim] - of.passed[fgsm]),
+            against("C5.5", "epochs of a cycle that can be at full epsilon, by arithmetic (%)", reached, above=50),
+            against("C5.6", f"withstand the {OPTIMAL} (%): SIM - FGSM", wider),
+            against("C5.7", "places trained on by FGSM - those by Free-Adv", of.cells[fgsm] - of.cells[free]),
+            against("C5.7", "Free-Adv: share inside (%)", of.inside[free], below=NONE),
+        ]
+    )
     if of.clean[free] < LEARNED:  # where a net that learned nothing ends its search says nothing of the method
         table.loc[table.claim.eq("C5.7"), ["ours", "verdict"]] = (
             f"its nets have {of.clean[free]:.0f} % clean",
@@ -147,15 +132,15 @@ def of_features(panels: Panels) -> pd.DataFrame:
     found = found.set_axis(found.index.str[1]).reindex(list("abcd"))
     fooled, record = found.fooled["b"], next((record for name, record in panels.items() if name[1] == "b"), None)
     half = 0.0 if record is None else half_of_share(fooled, record["counts"][-1])
-    shown = f"{fooled - 50:.2f} ± {half:.2f}" if record else math.nan
-    apart = "Free-Adv, FGSM: apart from their targets: separable"
-    tested = [
-        ("C5.8", f"{apart} - {SEPARABLE:g}", found.separable["a"] - SEPARABLE),
-        ("C5.8", f"{apart}, less SIM-Adv's", found.separable["a"] - found.separable["c"]),
-        ("C5.8", "BIM: at home with SIM-Adv - with Free-Adv", found.at_home["d"] - found.at_home["b"]),
-    ]
-    misled = ("C5.8", "Free-Adv, BIM: fooled (%) - 50 > 0", shown, None, judging.by_sign(fooled - 50, half))
-    return pd.concat([judging.above_0(tested), judging.parts([misled])], ignore_index=True)
+    apart = "FGSM: separable from their targets (%)"
+    return judging.parts(
+        [
+            against("C5.8", f"{apart}, Free-Adv", found.separable["a"], above=SEPARABLE),
+            against("C5.8", f"{apart}, Free-Adv - SIM-Adv", found.separable["a"] - found.separable["c"]),
+            against("C5.8", "BIM: at home (%), SIM-Adv - Free-Adv", found.at_home["d"] - found.at_home["b"]),
+            against("C5.8", "BIM: fooled (%), Free-Adv", Margin(fooled, half), above=50),
+        ]
+    )
 
 
 def of_forgetting(falls: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -165,10 +150,11 @@ def of_forgetting(falls: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """
     rows = falls[(falls.dataset == dataset) & (falls.reset != "staggered")]
     worst = rows.groupby("method")[["clean", "robust"]].max().max(axis=1).reindex(["free", "sim"])
-    table = judging.above_0(
+    fall = "largest fall (points)"
+    table = judging.parts(
         [
-            ("C5.9", f"Free-Adv: largest fall (points) - {FORGETS:g}", worst["free"] - FORGETS),
-            ("C5.10", f"SIM-Adv: {FORGETS:g} - largest fall (points)", FORGETS - worst["sim"]),
+            against("C5.9", f"Free-Adv: {fall}", worst["free"], above=FORGETS),
+            against("C5.10", f"SIM-Adv: {fall}", worst["sim"], below=FORGETS),
         ]
     )
     unseen = table.claim.eq("C5.9") & table.verdict.eq(judging.FAILS)

@@ -83,7 +83,7 @@ def widest_told(frame: pd.DataFrame, dataset: str) -> str:
 
 
 class Margin(NamedTuple):
-    """A difference in points, half of its 95 % interval, and of how many seeds; NaN where it was not measured."""
+    """A number, half of its 95 % interval (0: none is known) and of how many seeds; NaN where it was not measured."""
 
     value: float
     half: float
@@ -94,17 +94,18 @@ class Margin(NamedTuple):
         """The difference with its interval, to read."""
         if np.isnan(self.value):
             return NOT_RUN
-        return f"{self.value:.2f} [{self.value - self.half:.2f},{GLUE}{self.value + self.half:.2f}]{self.seeds}"
+        value, low, high = (
+            f"{round(x, 2) + 0.0:.2f}" for x in (self.value, self.value - self.half, self.value + self.half)
+        )
+        return f"{value} [{low},{GLUE}{high}]{self.seeds}" if self.half > 0 else f"{value}{self.seeds}"
 
     def __neg__(self) -> "Margin":
         """Return the difference the other way round."""
         return self._replace(value=-self.value)
 
 
-def difference(
-    first: pd.DataFrame, second: pd.DataFrame, *, plus: float = 0.0, parts: tuple[float, float] = (1.0, 1.0)
-) -> Margin:
-    """Return by how many points the accuracies of two settings differ, ``plus`` some, with its 95 % interval.
+def difference(first: pd.DataFrame, second: pd.DataFrame, *, parts: tuple[float, float] = (1.0, 1.0)) -> Margin:
+    """Return by how many points the accuracies of two settings differ, with its 95 % interval.
 
     Over two or more seeds that both have, of the mean difference of a seed (Student's); else of the difference of the
     means, see :func:`_half`.
@@ -123,11 +124,11 @@ def difference(
     if any(rows.seed.duplicated().any() for rows in sides):
         raise ValueError("a seed is there twice: these rows are of more than one setting")
     by_seed = [part * rows.set_index("seed").true for part, rows in zip(parts, sides, strict=True)]
-    gaps = by_seed[0].sub(by_seed[1]).dropna() + plus
+    gaps = by_seed[0].sub(by_seed[1]).dropna()
     if len(gaps) > 1:
         gap, half, seeds = gaps.mean(), of_mean(gaps), f" ({len(gaps)}{GLUE}seeds)"
     else:
-        gap = by_seed[0].mean() - by_seed[1].mean() + plus
+        gap = by_seed[0].mean() - by_seed[1].mean()
         half = np.hypot(*(part * _half(*pair) for part, pair in zip(parts, (sides, sides[::-1]), strict=True)))
         seeds = "" if counts == [1, 1] else f" ({counts[0]}{GLUE}and{GLUE}{counts[1]}{GLUE}seeds)"
     return Margin(gap, half, seeds)
