@@ -54,12 +54,13 @@ class Directed(SIM):
     """SIM-Adv's store with a direction beside each example.
 
     Args:
-        x, settings: as in :class:`simadv.adversaries.SIM`.
+        x, epsilon, n1, n2, reset, seed, projection: as in :class:`simadv.adversaries.SIM`; it takes one step, by the
+            gradient of the true label.
         momentum: see :class:`Momentum`; 0 for none.
     """
 
-    def __init__(self, x: Tensor, *, momentum: float, **settings) -> None:
-        super().__init__(x, **settings)
+    def __init__(self, x: Tensor, *, momentum, epsilon, n1, n2, reset="cycle", seed=0, projection="ball") -> None:
+        super().__init__(x, epsilon=epsilon, n1=n1, n2=n2, reset=reset, seed=seed, projection=projection)
         self.momentum, self.passes = Momentum(x, momentum), (0, 1)
 
     def move(self, x_tilde: Tensor, x_hat: Tensor, direction: Tensor) -> Tensor:
@@ -80,7 +81,7 @@ class FreeSIM(Directed):
     set. We found no earlier use of it.
 
     Args:
-        x, momentum, settings: as in :class:`Directed`; the gradient is of the true label, in training mode.
+        x, settings: as in :class:`Directed`; the gradient is taken in training mode.
         fresh: in every so many epochs one SIM-Adv step by a gradient of its own comes first; 0 for never.
     """
 

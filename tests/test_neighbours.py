@@ -116,6 +116,13 @@ def test_free_sim_keeps_its_own_weights_gradients(x):
         adversary.observe(x, made, torch.arange(6), **settings)  # no training pass, no gradient
 
 
+@pytest.mark.parametrize(("kind", "own"), [(FreeSIM, {"momentum": 0, "fresh": 0}), (MEP, {"momentum": 0.3})])
+@pytest.mark.parametrize("setting", [{"labels": "predicted"}, {"mode": "train"}, {"k": 2}])
+def test_a_setting_that_changes_nothing_is_refused(x, kind, own, setting):
+    with pytest.raises(TypeError, match=f"argument '{next(iter(setting))}'"):
+        kind(x, epsilon=EPSILON, n1=1, n2=2, **own, **setting)
+
+
 def test_mep_is_its_algorithm(x):
     """Jia et al. 2022: FGSM's step is trained on, the momentum's is carried, both nets' logits are drawn together."""
     mu, lambda_, n2 = 0.3, 10.0, 3
