@@ -6,7 +6,16 @@ import pandas as pd
 from simbook import chapters
 from simbook.tables import beyond
 
-SIGNS = {"fgsm": 90.0, "iterated": 80.0, "random": 95.0, "chance": 0.0, "flat": 0.0, "unbounded": 0.0, "search": 1.0}
+SIGNS = {
+    "fgsm": 90.0,
+    "iterated": 80.0,
+    "random": 95.0,
+    "chance": 0.0,
+    "flat": 0.0,
+    "unbounded": 0.0,
+    "search": 1.0,
+    "apgd": 80.0,
+}
 SIGNS |= {"from Vanilla": 95.0, "from BIM-Adv": np.nan, "at": [90.0, 80.0, 10.0], "BIM(10,40)": 80.0}
 SIGNS |= {"dataset": "mnist", "title": "A", "method": "sim", chapters.STRONGER: 81.0}
 

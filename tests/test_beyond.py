@@ -207,7 +207,7 @@ def test_the_fewest_passes_to_a_bar_are_the_first():
     assert row.clean == 99.0
     assert math.isnan(missing.end)
     text = beyond.bars_shown(table, "mnist")
-    assert text.iloc[0].tolist()[:6] == ["48", "24", "40", "99.0", f"82.6 ± {row.sd:.1f}", "60.0"]
+    assert text.iloc[0].tolist()[:6] == ["48", "24", "40", "99.0", "82.6", "60.0"], "one seed has no deviation"
     assert set(text.iloc[1].tolist()[1:]) == {"not run"}
     curves = beyond.curves(found)
     assert curves.F.tolist() == [8, 16, 24, 32, 40, 48]
@@ -428,17 +428,17 @@ def test_more_steps_are_compared_with_a_single_step_at_their_n1_and_at_any():
         return {part[1]: part[2] for part in beyond_claims.of_passes(table, "mnist") if part[0] == claim}
 
     assert parts("C7.6") == {
-        "the fewest F to 85 %, no reset: k = 1 at the same n1 - k = 2 > 0": "40.00",
+        "the fewest F to 85 %, no reset: k = 1 at the same n1 - k = 2 > 0": f"40.00 (1{GLUE}seed)",
         "the fewest F to 90 %, no reset: k = 1 at the same n1 - k = 2 > 0": "only one of the two gets there",
     }
-    assert list(parts("C7.10").values()) == ["-20.00", "40.00"]
+    assert list(parts("C7.10").values()) == [f"-20.00 (1{GLUE}seed)", f"40.00 (1{GLUE}seed)"]
     assert [part[-1] for part in beyond_claims.of_passes(table, "mnist") if part[0] == "C7.6"] == ["holds"] * 2
     spread = table.assign(seeds=[3, 1, 1], **{"to lower sd": [8.0, np.nan, np.nan]})
     (sure,) = [part for part in beyond_claims.of_passes(spread, "mnist") if part[0] == "C7.6" and "85 %" in part[1]]
-    assert (sure[2], sure[-1]) == (f"40.00 [0.25,{GLUE}79.75]", "holds")
+    assert (sure[2], sure[-1]) == (f"40.00 [0.25,{GLUE}79.75] (3{GLUE}and{GLUE}1{GLUE}seeds)", "holds")
     wide = spread.assign(**{"to lower sd": [9.0, np.nan, np.nan]})
     (open_,) = [part for part in beyond_claims.of_passes(wide, "mnist") if part[0] == "C7.6" and "85 %" in part[1]]
-    assert (open_[2], open_[-1]) == (f"40.00 [-4.71,{GLUE}84.71]", "undecided")
+    assert (open_[2], open_[-1]) == (f"40.00 [-4.71,{GLUE}84.71] (3{GLUE}and{GLUE}1{GLUE}seeds)", "undecided")
     table[beyond.SOME[1]] = [True, False, False]  # one of its seeds was there
     part = next(part for part in beyond_claims.of_passes(table, "mnist") if part[0] == "C7.6" and "90 %" in part[1])
     assert (part[2], part[-1]) == ("not all of the seeds get there", "undecided")
@@ -468,21 +468,59 @@ def test_falls_are_measured_by_those_of_bim_adv():
 
 def test_the_reset_is_judged_under_the_strongest_attack_too():
     a, b = pd.Series({"AutoAttack": 54.2, "CW(20,50)": 60.0}), pd.Series({"AutoAttack": 16.8, "CW(20,50)": 30.0})
-    rows = pd.DataFrame({"dataset": ["fmnist"]})
+    about = pd.Series({"dataset": "fmnist", "final images": 10_000, "final": 61.0, "final seeds": 1.0})
+    a, b = (pd.concat([about, row]) for row in (a, b))
     half = 1.96 * math.sqrt((54.2 * 45.8 + 16.8 * 83.2) / 1000)
-    _, text, shown, _, verdict = beyond_claims.withstanding("C7.2", "cycle - never", a, b, rows)
-    assert text == "AutoAttack (%), one seed, the first 1000 images: cycle - never > 0"
-    assert (shown, verdict) == (Margin(37.4, half).text, "holds")
+
+    def said(a, b, attack="AutoAttack"):
+        _, text, shown, _, verdict = beyond_claims.withstanding("C7.2", "cycle - never", a, b, attack)
+        return text, shown.replace(GLUE, " "), verdict
+
+    text, shown, verdict = said(a, b)
+    assert text == "AutoAttack (%), the first 1000 images: cycle - never > 0"
+    assert (shown, verdict) == (f"37.40 [{37.4 - half:.2f}, {37.4 + half:.2f}] (1 seed)", "holds")
     several = pd.Series({"AutoAttack": 50.2, "AutoAttack sd": 2.0, "AutoAttack seeds": 3.0, "seeds": 3.0})
     alone = b.to_dict() | {"AutoAttack sd": np.nan, "AutoAttack seeds": 1.0, "seeds": 3.0}
-    _, text, shown, _, verdict = beyond_claims.withstanding("C7.2", "cycle - never", several, pd.Series(alone), rows)
     half = 2 * 4.3027 * math.hypot(1, 1 / math.sqrt(3))  # the one is taken to vary as the three do
-    assert text == "AutoAttack (%), 3 and 1 seeds, the first 1000 images: cycle - never > 0"
-    assert (shown, verdict) == (Margin(33.4, half).text, "holds")
-    _, text, *_ = beyond_claims.withstanding("C7.2", "cycle - never", several, several, rows)
-    assert text.startswith("AutoAttack (%), 3 seeds, ")
-    _, text, *_ = beyond_claims.withstanding("C7.2", "cycle - never", a, b, pd.DataFrame({"dataset": ["digits"]}))
-    assert text == "CW(20,50) (%), one seed, the first 60 images: cycle - never > 0"
+    _, shown, verdict = said(pd.concat([about, several]), pd.Series(alone))
+    assert (shown, verdict) == (f"33.40 [{33.4 - half:.2f}, {33.4 + half:.2f}] (3 and 1 seeds)", "holds")
+    assert said(pd.concat([about, several]), pd.concat([about, several]))[1].endswith("(3 seeds)")
+    text, *_ = said(a, b, "CW(20,50)")
+    assert text == "CW(20,50) (%), the first 1000 images: cycle - never > 0"
+    text, shown, verdict = said(a, b.mask(b.index == "final", 60.0), "BIM(10,40)")
+    half = 1.96 * math.sqrt((61 * 39 + 60 * 40) / 10_000)
+    assert text == "BIM(10,40) (%), the whole test set: cycle - never > 0"
+    assert (shown, verdict) == (f"1.00 [{1 - half:.2f}, {1 + half:.2f}] (1 seed)", "undecided")
+
+
+def test_settings_are_compared_by_the_seeds_that_both_have():
+
+    def gap(**by_seed):
+        rows = zip((70.0, 60.0), (9.0, 12.0), ("a", "b"), strict=True)
+        of = [{"end": end, "half": half, "end by seed": by_seed.get(name, np.nan)} for end, half, name in rows]
+        return beyond_claims.end_gap(*map(pd.Series, of))
+
+    first = {0: 70.0, 1: 60.0, 2: 80.0}
+    assert gap() == gap(a=first) == (10.0, 15.0), "no seed by seed: of the two intervals"
+    assert gap(a=first, b={2: 71.0}) == (10.0, 15.0), "one pair has no spread"
+    assert gap(a=first, b={2: 71.0, 0: 59.0, 5: 10.0}) == pytest.approx((10.0, 12.7062), abs=1e-3), "11 and 9"
+
+
+def test_final_nets_are_measured_on_the_whole_test_set_seed_by_seed():
+    spec = run_spec("mnist", "sim", n1=3, n2=2, epochs=3)
+    found = [fake(replace(spec, seed=seed), [50.0, 60.0, 70.0]) for seed in (0, 1, 2)]
+    right = {("none", 0): 9_900, ("none", 1): 9_700, ("BIM(10,40)", 0): 8_000, ("BIM(10,40)", 1): 9_000}
+
+    def evaluation(run, of):
+        count = right.get((of.attack, run.spec.seed)) if isinstance(of, EvalSpec) and of.images is None else None
+        return None if count is None else {"true": count, "predicted": count, "images": 10_000}
+
+    row = beyond.bars(found, store=SimpleNamespace(evaluation=evaluation)).iloc[0]
+    assert (row.clean, row.final, row["final seeds"], row["final images"]) == (98.0, 85.0, 2, 10_000)
+    assert row["final sd"] == pytest.approx(np.std([80, 90], ddof=1))
+    assert row["final by seed"] == {0: 80.0, 1: 90.0}
+    shown = beyond.bars_shown(pd.DataFrame([row]), "mnist").iloc[0]
+    assert (shown["clean"], shown["BIM (10,40)"]) == ("98.0", "85.0 ± 7.1 (2 seeds)")
 
 
 def test_each_data_set_has_two_bars_of_its_own():
@@ -519,7 +557,7 @@ def test_what_was_not_run_is_not_tested():
     store = Store("/nowhere")
     table = beyond_claims.verdicts(nothing, Settings(dataset="mnist"), store=store)
     assert set(table.verdict) == {"not tested"}
-    assert set(table.claim) == {f"C7.{i}" for i in range(1, 11)}
+    assert set(table.claim) == {f"C7.{i}" for i in range(1, 12)}
     labels = beyond.inflation(sim_adv.accuracies(nothing, store=store), "mnist")
     bars, nets = beyond.bars(nothing, store=store), survival.survivors(nothing, Settings(), store=store)
     said = beyond_findings.findings(table, bars, nets, {"mnist": labels})

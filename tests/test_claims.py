@@ -80,6 +80,41 @@ def test_contributions_are_worth_what_they_rest_on(table):
         assert judging.together(own.verdict) == judging.together(rest.groupby("claim").verdict.agg(judging.together))
 
 
+def test_verdicts_of_one_seed_are_counted():
+    def part(claim, dataset, verdict, ours, where="section 6"):
+        return {"claim": claim, "dataset": dataset, "verdict": verdict, "ours": ours, "where": where}
+
+    one, three = f"1.00 (1{GLUE}seed)", f"1.00 (3{GLUE}and{GLUE}1{GLUE}seeds)"
+    parts = [part("C6.1", "mnist", "holds", one), part("C6.1", "mnist", "holds", three)]
+    parts += [part("C6.2", "mnist", "undecided", one), part("C6.3", "mnist", "does not hold", three)]
+    parts += [part("C6.1", "plane", "holds", one), part("C7.1", "mnist", "holds", one, "ours")]
+    text = claims.single_told(pd.DataFrame(parts))
+    assert text.startswith("Of 2 verdicts on the paper's claims that say more than *undecided*, 1 compare, in at least")
+
+
+def test_of_free_adv_and_atda_the_contribution_is_about_atda():
+    def part(name, verdict, claim="C6.1"):
+        return {"claim": claim, "dataset": "mnist", "part": f"{name}: x > 0", "text": "T", "verdict": verdict}
+
+    parts = [part("Free-Adv", "does not hold"), part("ATDA", "holds"), part("", "holds", "C3.5")]
+    judged = first_claims.of_contributions(pd.DataFrame(parts))
+    rows = judged[judged.claim.eq("C1.5")].set_index("part")
+    assert rows.verdict.to_dict() == {"C3.5: T": "holds", "C6.1 (what it says of ATDA): T": "holds"}
+
+
+def test_what_was_not_tested_names_the_parts_that_the_paper_has_numbers_of():
+    parts = pd.DataFrame(
+        [
+            {"dataset": "cifar10", "part": "a > 0", "paper": "1.00", "ours": "not run"},
+            {"dataset": "cifar10", "part": "b < 4", "paper": "2.00", "ours": "not run"},
+            {"dataset": "cifar10", "part": "c > 0", "paper": "-", "ours": "not run"},
+        ]
+    )
+    (line,) = claims._untested(parts)
+    cells = re.findall("<td>(.*?)</td>", line)
+    assert cells == ["CIFAR10", "a &gt; 0<br>b &lt; 4", "1.00<br>2.00", "-", "not tested"]
+
+
 def test_the_abstract_s_arithmetic_is_the_paper_s(table):
     of = table[table.claim.isin(["C1.1", "C1.2", "C1.3", "C1.4"])]
     assert set(of.dataset) == {"cifar10"}

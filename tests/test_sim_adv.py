@@ -24,7 +24,7 @@ from simbook.tables import sim_adv as tables
 from simbook.tables import sim_adv_claims as claims
 from simbook.tables import sim_adv_told as told
 from simbook.tables.common import download
-from simbook.tables.spread import GLUE
+from simbook.tables.spread import GLUE, Margin
 
 TOY = measure.Toy(n1=4, n2=6, m=3, a_square=2, epochs=12, batch_size=7)
 PROVENANCE = {"alone": True, "device": "cpu", "threads": 1, "torch": "2", "date": "2026-01-01", "commit": "0" * 10}
@@ -227,7 +227,7 @@ def test_space_by_hand():
     assert found.passed == pytest.approx(100 * 5 / 81)
     assert table.loc[measure.VANILLA, ["cells", "passed", "corner"]].isna().all()
     text = search_space.space_shown(table.reset_index())
-    assert text.loc["BIM(4,6)", "on a corner"] == "30 %"
+    assert text.loc["BIM(4,6)", "on a corner"] == "30.0 %"
     assert text.loc[measure.VANILLA, "inside"] == "-"
     assert text.loc[measure.VANILLA, f"withstands {measure.OPTIMAL}"] == "10 % [10, 10]"
 
@@ -392,7 +392,7 @@ def test_all_claims_of_training_where_every_run_is_there():
     assert claims.of_fig7(frame, "mnist").empty, "the paper says it of Fashion-MNIST"
     free = claims.of_free(frame, "mnist")
     assert [text.split()[0] for text in free.ours] == ["40.78", "40.78"]
-    assert list(free.paper) == ["40.78", "40.78"]
+    assert list(free.paper) == ["-", "40.78"], "Table 3's ATDA is that of 1e-3"
     assert list(free.verdict) == ["holds", "holds"]
     harder = frame[frame.attack.eq("BIM(10,40)")].assign(attack="AutoAttack", images=1000.0)
     harder = harder.assign(true=harder.method.map({"free": 1.0, "atda": 0.5}))
@@ -517,9 +517,11 @@ def test_fig9_and_its_claims():
     assert list(panels) == [*names, "(c) SIM(10,20)-Adv, FGSM", "(d) SIM(10,20)-Adv, BIM(30,30)"]
     table = claims.of_features(panels)
     # both separable at 90; 6 of 15 fooled
-    half = 1.96 * (40 * 60 / 15) ** 0.5
-    assert list(table.ours) == ["90.00", "0.00", "55.00", f"40.00 [{40 - half:.2f},{GLUE}{40 + half:.2f}]"]
-    assert list(table.verdict) == ["holds", "does not hold", "holds", "undecided"]
+    half, line = 1.96 * (40 * 60 / 15) ** 0.5, 1.96 * (90 * 10 / 30) ** 0.5
+    home = 1.96 * (95 * 5 / 15 + 40 * 60 / 15) ** 0.5
+    expected = [(90, line), (0, 2**0.5 * line), (55, home), (40, half)]
+    assert list(table.ours) == [Margin(*of, most=100).text for of in expected]
+    assert list(table.verdict) == ["holds", "undecided", "holds", "undecided"]
     assert "40.0 % of the examples are misclassified" in told.of_features(panels)
     assert tables.fig9(settings, found, "fmnist", store=shelf) == {}
 

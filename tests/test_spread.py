@@ -160,7 +160,8 @@ def test_without_common_seeds_a_difference_is_of_the_means():
     margin = spread.difference(rows(s0=90), rows(s1=80))
     half = math.hypot(1.959964 * math.sqrt(90 * 10 / 400), share)
     assert (margin.value, margin.half) == (10.0, pytest.approx(half, abs=1e-5))
-    assert plain(margin.text) == f"10.00 [{10 - half:.2f}, {10 + half:.2f}]"
+    assert plain(margin.text) == f"10.00 [{10 - half:.2f}, {10 + half:.2f}] (1 seed)"
+    assert plain(margin._replace(half=95.0).text) == "10.00 [-85.00, 100.00] (1 seed)", "no difference is larger"
     halved = spread.difference(rows(s0=90), rows(s0=80), parts=(0.5, 1))
     assert halved.value == -35.0
     assert halved.half == pytest.approx(math.hypot(0.5 * 1.959964 * 1.5, share), abs=1e-5), "half of its deviation"
@@ -248,6 +249,37 @@ def test_seeds_come_after_the_first_one_s_rows_single_steps_first():
 def test_a_reader_s_own_rows_bring_no_others(own):
     settings = EvaluationSettings(**own)
     assert list(chapters.evaluation(settings)) == chapters.evaluation_runs(settings)
+
+
+def test_cycles_end_higher_where_training_is_not_done(shelf):
+    assert beside.cycle_ends_told(beside.cycle_ends(shelf.found)) == "No run was watched through two cycles yet."
+    for seed, rise in enumerate((10.0, 20.0)):
+        for lr, ends in ((1e-4, (40.0, 60.0, 60.0 + rise)), (1e-3, (80.0, 90.0, 90.0))):
+            # what lies between two resets does not count
+            shelf.put(replace(SIM, seed=seed, lr=lr), robust=[x for end in ends for x in [0.0] * 19 + [end]])
+        shelf.put(replace(SIM, seed=seed, reset="staggered"), robust=[99.0] * 60)
+    table = beside.cycle_ends(shelf.found)
+    assert beside.cycle_ends_shown(table).loc[("MNIST", "1e-4", 1)].to_dict() == {
+        "epoch 20": "40.0",
+        "epoch 40": "60.0",
+        "epoch 60": "80.0",
+    }
+    assert beside.cycle_ends_told(table).splitlines() == [
+        "- MNIST, rate 1e-4: the last cycle ended +15.0 points from the one before (mean of 2 seeds).",
+        "- MNIST, rate 1e-3: the last cycle ended +0.0 points from the one before (mean of 2 seeds).",
+    ]
+
+
+def test_nets_that_do_better_under_fgsm_than_on_clean_images_are_named():
+    rows = [("A", "Original", 90.0, 90.0), ("A", "FGSM", 94.0, 87.0), ("B", "Original", 90.0, 90.0)]
+    frame = pd.DataFrame([*rows, ("B", "FGSM", 90.0, 90.0)], columns=["title", "attack", "true", "predicted"])
+    frame = frame.assign(dataset="fmnist", method="fgsm", lr=1e-3, seed=0, images=9, low=0.0, high=1.0, paper=np.nan)
+    assert evaluation.leaks_told(frame).endswith(
+        "is no robustness: A on FMNIST at rate 1e-3 (94.00 % under FGSM, 90.00 % clean; 87.00 % by predicted labels)."
+    )
+    none = "No net is more accurate under FGSM than on clean images."
+    assert evaluation.leaks_told(frame[frame.title.eq("B")]) == none
+    assert evaluation.leaks_told(frame[frame.attack.eq("FGSM")]) == none, "no clean accuracy was measured"
 
 
 def test_the_gap_of_the_worst_epochs_is_seed_by_seed(shelf):

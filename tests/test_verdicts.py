@@ -14,7 +14,7 @@ from test_chapters import CHAPTERS
 
 from simadv.specs import run_spec
 from simadv.store import Store
-from simbook import verdicts
+from simbook import paper, verdicts
 from simbook.settings import EvaluationSettings, Settings
 from simbook.tables import evaluation_claims, judging
 from simbook.tables.spread import GLUE, Margin
@@ -132,7 +132,8 @@ def accuracies(**values):
     """Rows of chapter 6's table: accuracy under FGSM and BIM(10,40) by method, and SIM-Adv's at both rates."""
     rows = [(name, 1e-4, attack, value) for name, pair in values.items() for attack, value in pair.items()]
     frame = pd.DataFrame(rows, columns=["method", "lr", "attack", "true"])
-    return frame.assign(dataset="mnist", title=frame.method, seed=0, images=10_000)
+    printed = [paper.TABLE3["mnist"].get(row.attack, {}).get(row.method, np.nan) for row in frame.itertuples()]
+    return frame.assign(dataset="mnist", title=frame.method, seed=0, images=10_000, paper=printed)
 
 
 def margins(table):
@@ -213,6 +214,20 @@ def test_a_pair_is_compared_at_a_rate_that_both_have():
     apart = pd.concat([higher, frame[frame.method == "madry"]])
     sim, madry = evaluation_claims.at_one_rate(apart, "madry", "BIM(10,40)")
     assert (sim.true.item(), madry.true.item()) == (90, 82), "no rate is shared"
+
+
+def test_the_papers_number_is_that_of_the_rate_of_ours():
+    low, high = (paper.TABLE4["mnist"][lr]["BIM(10,40)"] for lr in (1e-4, 1e-3))
+    bim = paper.TABLE3["mnist"]["BIM(10,40)"]["bim"]
+    assert low == paper.TABLE3["mnist"]["BIM(10,40)"]["sim"] != high
+    for lr, printed in ((1e-4, low), (1e-3, high)):
+        frame = accuracies(sim={"BIM(10,40)": 80}, bim={"BIM(10,40)": 82}).assign(lr=lr)
+        frame.loc[frame.method.eq("sim"), "paper"] = printed
+        table = evaluation_claims.of_accuracies(frame, "mnist")
+        assert table[table.part.str.startswith("SIM-Adv - BIM-Adv")].paper.item() == f"{printed - bim:.2f}"
+    nothing = evaluation_claims.of_accuracies(frame.assign(true=np.nan), "mnist")
+    row = nothing[nothing.part.str.startswith("SIM-Adv - BIM-Adv")].iloc[0]
+    assert (row.ours, row.paper) == ("not run", f"{low - bim:.2f}"), "Table 3's"
 
 
 def test_costs_are_passes_for_bim_and_seconds_alone_for_atda(monkeypatch):

@@ -21,23 +21,20 @@ def of_features(panels: Panels) -> pd.DataFrame:
     """Return section 3.2's claims, C3.1 to C3.4, judged by the panels' numbers; the paper has pictures alone."""
     found = embedding.numbers(panels)
     found = found.set_axis([name[1] for name in found.index]).reindex(list("abcde"))
-    home, seen, line = (
-        found[[name, half]].set_axis(["value", "half"], axis=1)
-        for name, half in (("at_home", "home_half"), ("mixed_seen", "mixed_half"), ("separable", "separable_half"))
-    )
-
-    def apart(of: pd.DataFrame, letter: str) -> Margin:
-        """Return how far a net's number is above ATDA's, or above Vanilla's where it is ATDA's own."""
-        a, b = of.loc[letter], of.loc["a" if letter == "b" else "b"]
-        return Margin(a.value - b.value, float(np.hypot(a.half, b.half)))
-
+    halves = (["at_home", "home_half"], ["mixed_seen", "mixed_half"], ["separable", "separable_half"])
+    home, seen, line = (found[names] for names in halves)
     rows = [
-        against("C3.1", "Vanilla: BIM examples at home (%)", Margin(*home.loc["a"]), below=50),
-        against("C3.2", "BIM examples at home (%): ATDA - Vanilla", apart(home, "b")),
-        against("C3.2", "ATDA: BIM examples separable from their targets (%)", Margin(*line.loc["b"]), above=SEPARABLE),
+        against("C3.1", "Vanilla: BIM examples at home (%)", Margin(*home.loc["a"], most=100.0), below=50),
+        against("C3.2", "BIM examples at home (%): ATDA - Vanilla", embedding.gap(home, "b", "a")),
+        against(
+            "C3.2",
+            "ATDA: BIM examples separable from their targets (%)",
+            Margin(*line.loc["b"], most=100.0),
+            above=SEPARABLE,
+        ),
     ]
     rows += [
-        far_better(against("C3.3", f"{text} (%): {net} - ATDA", apart(of, letter)), apart(of, letter))
+        far_better(f"{text} (%): {net} - ATDA", embedding.gap(of, letter, "b"))
         for net, letter in (("BIM-Adv", "d"), ("SIM-Adv", "e"))
         for text, of in (
             ("mixed in the figure", seen),
@@ -45,13 +42,13 @@ def of_features(panels: Panels) -> pd.DataFrame:
         )  # the paper sees in the picture that they blend
     ]
     blended = "ATDA: FGSM examples separable from their targets (%)"
-    return judging.parts([*rows, against("C3.4", blended, Margin(*line.loc["c"]), below=SEPARABLE)])
+    return judging.parts([*rows, against("C3.4", blended, Margin(*line.loc["c"], most=100.0), below=SEPARABLE)])
 
 
-def far_better(part: judging.Part, margin: Margin) -> judging.Part:
-    """Return a part that holds as *far better*: from :data:`FAR` points on, else in direction."""
-    *rest, said = part
-    return (*rest, judging.DIRECTION if said == judging.HOLDS and margin.value < FAR else said)
+def far_better(text: str, margin: Margin) -> judging.Part:
+    """Return a part of C3.3, which holds as *far better* from :data:`FAR` points on, else in direction."""
+    *part, said = against("C3.3", text, margin)
+    return (*part, judging.DIRECTION if said == judging.HOLDS and margin.value < FAR else said)
 
 
 def of_rates(frame: pd.DataFrame, found: Found, dataset: str) -> pd.DataFrame:

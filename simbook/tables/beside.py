@@ -61,6 +61,44 @@ def others(found: Found, dataset: str) -> pd.DataFrame:
     return table.rename_axis(["method", "rate", "test images"]).rename_axis(columns=None)
 
 
+def cycle_ends(found: Found) -> pd.DataFrame:
+    """Return SIM-Adv's robust accuracy (%) at the end of each cycle: a row a data set, rate and seed, a column a cycle.
+
+    The net is at its strongest there; where the ends still rise, training was stopped before it was done.
+    """
+    rows = []
+    for spec, run in found:
+        if spec.method == "sim" and spec.reset == "cycle" and spec.monitor and run is not None:
+            seen = {line["epoch"] + 1: line["robust"] for line in run.history}
+            ends = {f"epoch {epoch}": of for epoch, of in seen.items() if epoch % spec.n2 == 0}
+            rows.append({"data set": NAMES[spec.dataset], "rate": spec.lr, "seed": spec.seed} | ends)
+    table = pd.DataFrame(rows, columns=None if rows else ["data set", "rate", "seed"])
+    return table.sort_values(["data set", "rate", "seed"], ascending=[False, True, True]).set_index(
+        ["data set", "rate", "seed"]
+    )
+
+
+def cycle_ends_shown(table: pd.DataFrame) -> pd.DataFrame:
+    """Return :func:`cycle_ends` as text to read."""
+    names = [(dataset, rate(lr), seed) for dataset, lr, seed in table.index]
+    shown = table.map(lambda value: "-" if pd.isna(value) else f"{value:.1f}")
+    return shown.set_axis(pd.MultiIndex.from_tuples(names, names=table.index.names)) if names else shown
+
+
+def cycle_ends_told(table: pd.DataFrame) -> str:
+    """Return by how much the last cycle ended above the one before it, on average over seeds, a sentence a rate."""
+    said = []
+    for (dataset, lr), rows in table.groupby(level=["data set", "rate"], sort=False):
+        ends = rows.dropna(axis=1, how="all")
+        if ends.shape[1] > 1:
+            gain = (ends.iloc[:, -1] - ends.iloc[:, -2]).mean()
+            seeds = f"mean of {len(ends)} seeds" if len(ends) > 1 else "one seed"
+            said.append(
+                f"- {dataset}, rate {rate(lr)}: the last cycle ended {gain:+.1f} points from the one before ({seeds})."
+            )
+    return "\n".join(said) or "No run was watched through two cycles yet."
+
+
 def resets(found: Found) -> pd.DataFrame:
     """Return each seed's lowest robust accuracy (%) from epoch :data:`SINCE` on under both resets, and their gap.
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from simadv.runs import passes_per_image
-from simadv.specs import METHODS, RunSpec
+from simadv.specs import METHODS, EvalSpec, RunSpec
 from simadv.store import Store, default
 from simbook import chapters
 from simbook.measures.survival import Staleness
@@ -19,6 +19,7 @@ BARS = {"mnist": (85.0, 90.0), "fmnist": (60.0, 65.0), "digits": (50.0, 60.0)}
 TO = ("to lower", "to upper")  # the columns of the passes to them
 SOME = tuple(f"{name} in some seeds" for name in TO)  # whether some of several seeds were there, and not all
 SPREAD = tuple(f"{name} sd" for name in TO)  # over the seeds
+FINAL = "BIM(10,40)"  # what a final net is measured under, on the whole test set
 LATE = 5  # a run ends where the mean of its last so many epochs is: single epochs swing
 BAR_COLUMNS = ["dataset", "run", "title", "method", "reset", "n1", "k", "fresh", "projection", "F", "made", "watched"]
 BAR_COLUMNS += [
@@ -37,6 +38,13 @@ BAR_COLUMNS += [
     *survival.JUDGES,
     "AutoAttack sd",
     "AutoAttack seeds",
+    "final",
+    "final sd",
+    "final seeds",
+    "final images",
+    "end by seed",
+    "final by seed",
+    "AutoAttack by seed",
 ]
 POLICIES = ("cycle", "staggered", "random", "never")
 SETTING = ["title", "method", "n1", "reset", "projection", "n2", "lr"]
@@ -106,13 +114,15 @@ def over_seeds(curves: pd.DataFrame) -> pd.DataFrame:
 def bars(found: Found, *, store: Store | None = None) -> pd.DataFrame:
     """Return for each setting how it ends, its worst epoch, and the fewest passes (F an image) to its :data:`BARS`.
 
-    ``end`` and ``clean`` are means of the last :data:`LATE` epochs and of the seeds; ``swing`` is how far apart these
+    ``end`` is a mean of the last :data:`LATE` epochs and of the seeds; ``swing`` is how far apart these
     epochs are. ``sd`` is the standard deviation over the seeds, of one seed over these epochs (NaN where the monitor
     looked once, after many epochs of Free-Adv), and ``half`` half of the
     95 % interval: Student's for the mean of several seeds, else 1.96 ``sd``. ``lowest`` is the worst epoch after the
     first n2 of any seed, ``fall`` the largest fall after it from any earlier epoch, a mean of the seeds. The passes to
     a bar are means too, none where a seed never got there. :data:`simbook.tables.survival.JUDGES` (%) are of the first
-    seed, but for AutoAttack, which is a mean of the seeds that it was run on.
+    seed, but for AutoAttack, which is a mean of the seeds that it was run on;
+    ``end`` and ``AutoAttack`` stand seed by seed as well. ``final`` and ``clean`` are of the final nets on the whole
+    test set, under :data:`FINAL` and without an attack; where that was not measured, ``clean`` is the monitor's.
     """
     return pd.DataFrame([bar(group, store) for group in by_setting(found)]).reindex(columns=BAR_COLUMNS)
 
@@ -137,7 +147,23 @@ def bar(group: Found, store: Store | None) -> dict:
         row |= {"lowest": min(lowest), "fall": falls.mean(), "fall sd": falls.std()}
     left = pd.Series(survival.left_of(group, store), dtype=float)
     several = {"AutoAttack": left.mean(), "AutoAttack sd": left.std(), "AutoAttack seeds": len(left)}
-    return row | survival.judged(spec, run, store) | (several if len(left) else {})
+    several["AutoAttack by seed"] = left.to_dict()
+    return row | final(group, store) | survival.judged(spec, run, store) | (several if len(left) else {})
+
+
+def final(group: Found, store: Store | None) -> dict:
+    """Return what the final nets of a setting have on the whole test set, clean and under BIM: see :func:`bars`."""
+    row, store = {}, store or default()
+    for name, attack in (("clean", "none"), ("final", FINAL)):
+        records = {spec.seed: store.evaluation(run, EvalSpec(attack=attack)) for spec, run in group if run is not None}
+        left = pd.Series({seed: 100 * of["true"] / of["images"] for seed, of in records.items() if of}, dtype=float)
+        if len(left):  # else clean is what the monitor saw
+            row |= {name: left.mean(), f"{name} sd": left.std(), f"{name} seeds": len(left)}
+            row |= {
+                f"{name} by seed": left.to_dict(),
+                f"{name} images": max(of["images"] for of in records.values() if of),
+            }
+    return row
 
 
 def half_of_row(row: pd.Series, what: str) -> float:
@@ -157,6 +183,18 @@ def unsure(a: pd.Series, b: pd.Series, what: str) -> float:
     return float(np.hypot(*(half_of(*(side if side[1] > 1 else most), of=side[1]) for side in sides)))
 
 
+def by_pairs(a: pd.Series, b: pd.Series, what: str) -> tuple[float, float] | None:
+    """Return by how much one setting's ``what`` is above another's, and half of Student's 95 % interval, seed by seed.
+
+    The same seed is the same first weights and the same batches. None where fewer than two seeds are shared.
+    """
+    first, second = (row.get(f"{what} by seed") for row in (a, b))
+    if not (isinstance(first, dict) and isinstance(second, dict)):
+        return None
+    gaps = pd.Series({seed: first[seed] - second[seed] for seed in first if seed in second}, dtype=float)
+    return (gaps.mean(), of_mean(gaps)) if len(gaps) > 1 else None
+
+
 def late_of(lines: list[pd.DataFrame]) -> list[pd.Series]:
     """Return what each seed has in its last epochs, which say how it ends."""
     return [line.robust.tail(line.late.iloc[0]) for line in lines]
@@ -165,11 +203,12 @@ def late_of(lines: list[pd.DataFrame]) -> list[pd.Series]:
 def ending(lines: list[pd.DataFrame]) -> dict[str, float]:
     """Return how a setting ends, over the :func:`curves` of its seeds: see :func:`bars`."""
     late = late_of(lines)
-    ends = pd.Series([line.mean() for line in late])
+    ends = pd.Series([each.mean() for each in late], index=[line.seed.iloc[0] for line in lines])
     several = len(ends) > 1
     sd = ends.std() if several else late[0].std()
     return {
         "end": ends.mean(),
+        "end by seed": ends.to_dict(),
         "sd": sd,
         "half": of_mean(ends) if several else 1.96 * sd,
         "seeds": len(ends),
@@ -187,11 +226,12 @@ def bars_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
     shown["clean"] = [_seen(*row) for row in part[["clean", "made"]].itertuples(index=False)]
     shown[f"last {LATE} epochs"] = [_seen(*row) for row in part[["end", "made", "sd", "seeds"]].itertuples(index=False)]
     shown["lowest since epoch n2"] = [_seen(*row) for row in part[["lowest", "made"]].itertuples(index=False)]
-    judges = survival.tests(part)[:-2]
-    for name in (judges[0], judges[-1]):  # the attack of training, and the strongest; section "survive" has all
-        shown[survival.head(name)] = [NOT_RUN if pd.isna(value) else f"{value:.1f}" for value in part[name]]
-    if judges[-1] == "AutoAttack":
-        shown[judges[-1]] = [met(row) for _, row in part.iterrows()]
+    columns = ["final", "final sd", "final seeds"]
+    shown[survival.head(FINAL)] = [_seen(row[0], False, *row[1:]) for row in part[columns].itertuples(index=False)]
+    strongest = survival.tests(part)[:-2][-1]  # section "survive" has all
+    shown[survival.head(strongest)] = [NOT_RUN if pd.isna(value) else f"{value:.1f}" for value in part[strongest]]
+    if strongest == "AutoAttack":
+        shown[strongest] = [met(row) for _, row in part.iterrows()]
     return shown.set_index("run")
 
 
@@ -202,9 +242,8 @@ def met(row: pd.Series) -> str:
 
 
 def with_spread(value: float, sd: float = np.nan, seeds: float = 1, *, unit: str = " seeds") -> str:
-    """Return a percentage as text with its deviation, where it has one, and over how many seeds, where of several."""
-    over = f" ({seeds:.0f}{unit})" if seeds > 1 else ""
-    return f"{value:.1f}" + (f" ± {sd:.1f}{over}" if pd.notna(sd) else "")
+    """Return a percentage as text with its deviation over seeds and their number, where it is of several."""
+    return f"{value:.1f}" + (f" ± {sd:.1f} ({seeds:.0f}{unit})" if seeds > 1 else "")
 
 
 def _seen(value: float, made: bool, sd: float = np.nan, seeds: float = 1) -> str:

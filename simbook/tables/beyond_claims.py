@@ -12,7 +12,7 @@ from simbook import chapters
 from simbook.settings import Settings
 from simbook.tables import beyond, evaluation, judging, sim_adv, survival
 from simbook.tables.common import Found, leading, rate
-from simbook.tables.spread import Margin, half_of_share
+from simbook.tables.spread import GLUE, Margin, half_of_share
 
 NEAR = 2.0  # points: free-SIM's goal, and what counts as equal under AutoAttack
 SURVIVES = 4.0  # points: what a stronger attack may take, section 6.2's bound on what SIM-Adv loses
@@ -79,7 +79,7 @@ def settled(margin: float, *, up: pd.DataFrame, down: pd.DataFrame) -> float:
 def of(
     dataset: str, bars: pd.DataFrame, curves: pd.DataFrame, labels: pd.DataFrame, nets: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return the parts of C7.1 to C7.10 for a data set, each against a bar; ends are of the last epochs."""
+    """Return the parts of C7.1 to C7.11 for a data set, each against a bar; ends are of the last epochs."""
     rows, seen = bars[bars.dataset == dataset], curves[curves.dataset == dataset]
     return judging.parts(
         [
@@ -92,18 +92,40 @@ def of(
     )
 
 
-def part(claim: str, text: str, ours: float, spread: float = 0.0, *, endless: str = "", **bar: float) -> judging.Part:
+def part(
+    claim: str,
+    text: str,
+    ours: float,
+    spread: float = 0.0,
+    seeds: str = "",
+    *,
+    most: float = np.inf,
+    endless: str = "",
+    **bar: float,
+) -> judging.Part:
     """Return a part of a claim, with half of the 95 % interval of ours, see :func:`simbook.tables.judging.against`.
 
     Where a bar is never reached, ours is infinite: ``endless`` says so.
     """
-    claim, text, shown, *judged = judging.against(claim, text, Margin(ours, spread), **bar)
+    own = Margin(ours, spread, f" ({seeds.replace(' ', GLUE)})" if seeds else "", most)
+    claim, text, shown, *judged = judging.against(claim, text, own, **bar)
     return claim, text, endless if np.isinf(ours) else shown, *judged
 
 
 def apart(claim: str, text: str, a: pd.Series, b: pd.Series) -> judging.Part:
     """Return the judged part that one setting ends above another."""
-    return part(claim, text, a.end - b.end, float(np.hypot(a.half, b.half)))
+    return part(claim, text, *end_gap(a, b), seeds_of(a.seeds, b.seeds), most=100.0)
+
+
+def end_gap(a: pd.Series, b: pd.Series) -> tuple[float, float]:
+    """Return by how much one setting ends above another, and half of its 95 % interval: by seeds that both have."""
+    return beyond.by_pairs(a, b, "end") or (a.end - b.end, float(np.hypot(a.half, b.half)))
+
+
+def seeds_of(*counts: float) -> str:
+    """Return on how many seeds two settings rest, as text."""
+    known = [max(1, int(np.nan_to_num(count, nan=1))) for count in counts]
+    return "1 seed" if set(known) == {1} else " and ".join(map(str, dict.fromkeys(known))) + " seeds"
 
 
 def of_labels(labels: pd.DataFrame, dataset: str) -> list[judging.Part]:
@@ -125,7 +147,8 @@ def of_resets(rows: pd.DataFrame) -> list[judging.Part]:
         falls.append(keeps("n1 = 3", quick, rows))
     return [
         apart("C7.2", "end (%): cycle - never", cycle, never),
-        withstanding("C7.2", "cycle - never", cycle, never, rows),
+        withstanding("C7.2", "cycle - never", cycle, never, beyond.FINAL),
+        withstanding("C7.2", "cycle - never", cycle, never, strongest(rows)),
         *falls,
         apart("C7.9", "end (%): literal - projected", best(rows[rows.projection.eq("literal")]), cycle),
     ]
@@ -150,27 +173,31 @@ def strongest(rows: pd.DataFrame) -> str:
     return [name for name in survival.tests(rows) if name in survival.JUDGES][-1]
 
 
-def withstanding(claim: str, text: str, a: pd.Series, b: pd.Series, rows: pd.DataFrame) -> judging.Part:
-    """Return the judged part that one setting withstands the strongest attack better than another, on a slice."""
-    margin, half, seeds = withstood(a, b, rows)
-    images = chapters.SLICE.get(rows.dataset.iloc[0], 1000)
-    return part(claim, f"{strongest(rows)} (%), {seeds}, the first {images} images: {text}", margin, half)
+def withstanding(claim: str, text: str, a: pd.Series, b: pd.Series, attack: str) -> judging.Part:
+    """Return the judged part that the final nets of one setting withstand an attack better than another's."""
+    where = "the whole test set" if attack == beyond.FINAL else f"the first {images_of(a, attack)} images"
+    return part(claim, f"{attack} (%), {where}: {text}", *withstood(a, b, attack), most=100.0)
 
 
-def withstood(a: pd.Series, b: pd.Series, rows: pd.DataFrame) -> tuple[float, float, str]:
-    """Return by how much (points) the strongest attack leaves more of one setting than of another.
+def images_of(row: pd.Series, attack: str) -> float:
+    """Return on how many images the final nets of a setting met an attack."""
+    return row["final images"] if attack == beyond.FINAL else chapters.SLICE.get(row.dataset, 1000)
+
+
+def withstood(a: pd.Series, b: pd.Series, attack: str) -> tuple[float, float, str]:
+    """Return by how much (points) an attack leaves more of the final nets of one setting than of another's.
 
     With half of its 95 % interval, of the seeds where one of them has several, else of the images; and of what seeds.
     """
-    attack, images = strongest(rows), chapters.SLICE.get(rows.dataset.iloc[0], 1000)
-    left = [float(row[attack]) for row in (a, b)]
-    counts = [max(1, int(np.nan_to_num(row.get(f"{attack} seeds", 1)))) for row in (a, b)]
-    if max(counts) > 1:
-        half = beyond.unsure(a, b, attack)
+    what = "final" if attack == beyond.FINAL else attack
+    left = [float(row[what]) for row in (a, b)]
+    seeds = seeds_of(*(row.get(f"{what} seeds", 1) for row in (a, b)))
+    if seeds == "1 seed":
+        half = float(np.hypot(*(half_of_share(value, images_of(a, attack)) for value in left)))
     else:
-        half = float(np.hypot(*(half_of_share(value, images) for value in left)))
-    seeds = {(1, 1): "one seed"}.get(tuple(counts), " and ".join(map(str, dict.fromkeys(counts))) + " seeds")
-    return left[0] - left[1], half, seeds
+        half = beyond.unsure(a, b, what)
+    gap, half = beyond.by_pairs(a, b, what) or (left[0] - left[1], half)
+    return gap, half, seeds
 
 
 def interval(gain: float, half: float) -> str:
@@ -186,13 +213,20 @@ def of_passes(rows: pd.DataFrame, dataset: str) -> list[judging.Part]:
     none, sims = rows[:0], pd.concat([every, several])
     epoch = sum(passes_per_image(run_spec(dataset, "bim")))
     least = epoch - settled(epoch - fewest(sims, lower), up=sims, down=none)
-    pair = best(free), best(every)
-    lag = settled(pair[0].end - pair[1].end + NEAR, up=free, down=every) - NEAR
-    text, spread = f"the fewest F to {beyond.BARS[dataset][0]:g} %", beyond.half_of_row(quickest(sims, lower), lower)
-    unsure = float(np.hypot(pair[0].half, pair[1].half))
+    pair, quick = (best(free), best(every)), quickest(sims, lower)
+    gap, unsure = end_gap(*pair)
+    lag = settled(gap + NEAR, up=free, down=every) - NEAR
+    text, spread = f"the fewest F to {beyond.BARS[dataset][0]:g} %", beyond.half_of_row(quick, lower)
     table = [
-        part("C7.4", text, least, spread, below=epoch, endless="none gets there"),
-        part("C7.5", "end (%): best free-SIM - best SIM-Adv", lag, unsure, above=-NEAR),
+        part("C7.4", text, least, spread, seeds_of(quick.seeds), below=epoch, endless="none gets there"),
+        part(
+            "C7.5",
+            "end (%): best free-SIM - best SIM-Adv",
+            lag,
+            unsure,
+            seeds_of(*(of.seeds for of in pair)),
+            above=-NEAR,
+        ),
     ]
     more = " or ".join(f"{k:g}" for k in sorted(several.k.unique()))
     for column, bar in zip((lower, upper), beyond.BARS[dataset], strict=True):
@@ -211,12 +245,13 @@ def sooner(claim: str, text: str, others: pd.DataFrame, own: pd.DataFrame, colum
     some = beyond.SOME[beyond.TO.index(column)]
     if np.isinf(gain) and pd.concat([others, own])[some].eq(True).any():
         return claim, f"{text} > 0", "not all of the seeds get there", math.nan, judging.UNDECIDED
-    spread = beyond.unsure(quickest(others, column), quickest(own, column), column)
-    return part(claim, text, gain, spread, endless="only one of the two gets there")
+    pair = quickest(others, column), quickest(own, column)
+    seeds = seeds_of(*(of.seeds for of in pair))
+    return part(claim, text, gain, beyond.unsure(*pair, column), seeds, endless="only one of the two gets there")
 
 
 def of_neighbours(rows: pd.DataFrame, seen: pd.DataFrame, dataset: str) -> list[judging.Part]:
-    """Return C7.7's parts: each method at its own settings, both at n1 = 3, and the fewest passes of any to a bar."""
+    """Return C7.7's parts, each method at its own settings and both at n1 = 3, and C7.11's, who is at a bar first."""
     others, every = rows[rows.method.isin(NEIGHBOURS)], one(rows, "sim")
     published = others[~others.method.eq("atta") | others.n1.eq(run_spec(dataset, "atta").n1)]
     n1, bar = first(every, "n1"), beyond.BARS[dataset][0]
@@ -228,7 +263,7 @@ def of_neighbours(rows: pd.DataFrame, seen: pd.DataFrame, dataset: str) -> list[
     return [
         part("C7.7", f"SIM-Adv at n1 = {n1:g}, with its reset or without, - {who} at its passes", margin, half),
         part("C7.7", "both without a reset at n1 = 3: SIM-Adv - ATTA-1 at its passes", alike, spread),
-        sooner("C7.7", f"the fewest F to {bar:g} %: neighbours - any SIM-Adv", others, sims, beyond.TO[0]),
+        sooner("C7.11", f"the fewest F to {bar:g} %: neighbours - any SIM-Adv", others, sims, beyond.TO[0]),
     ]
 
 

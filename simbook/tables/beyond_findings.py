@@ -55,6 +55,11 @@ PLAIN = {
         "SIM-Adv is not ahead of its neighbours",
         "whether SIM-Adv is ahead of its neighbours",
     ),
+    "C7.11": (
+        "some SIM-Adv is at the lower bar before any of them",
+        "one of them is at the lower bar before any SIM-Adv",
+        "who is at the lower bar for the fewest passes",
+    ),
     "C7.8": (
         "stronger attacks take hardly more from SIM-Adv than from BIM-Adv",
         "stronger attacks take more from SIM-Adv than from BIM-Adv",
@@ -242,7 +247,7 @@ QUESTIONS = (
     Question("Are more steps an epoch worth it?", ("C7.6", "C7.10"), partial(side_by_side, choose=steps, also="bar")),
     Question(
         "Is anyone as good, or cheaper?",
-        ("C7.7",),
+        ("C7.7", "C7.11"),
         partial(side_by_side, choose=neighbours),
         lambda seen: beyond_told.cheap_told(seen.rows),
     ),

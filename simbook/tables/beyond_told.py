@@ -35,10 +35,10 @@ def worth_told(rows: pd.DataFrame) -> list[str]:
     gains, alone = [], False
     for n1 in one(rows, "sim", "never").n1:
         pair = [beyond_claims.best(one(rows, "sim", reset, n1=n1)) for reset in ("cycle", "never")]
-        gain, half, seeds = beyond_claims.withstood(*pair, rows)
+        gain, half, seeds = beyond_claims.withstood(*pair, beyond_claims.strongest(rows))
         if pd.notna(gain):
             gains.append(f"{gain:+.1f} {beyond_claims.interval(gain, half)} at n1 = {n1:g} ({seeds})")
-            alone |= seeds == "one seed"
+            alone |= seeds == "1 seed"
     if not gains:
         return []
     told = [f"Under {beyond_claims.strongest(rows)} the reset is worth, in points, {', '.join(gains)}."]

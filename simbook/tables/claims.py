@@ -18,7 +18,8 @@ from simbook.tables.common import NAMES, NOT_RUN, Found, link, named
 from simbook.tables.evaluation import rate_of_table3
 from simbook.tables.evaluation_claims import of_table3
 from simbook.tables.first_claims import RESTS_ON
-from simbook.tables.judging import CLAIMS, UNTESTED, VERDICTS, together
+from simbook.tables.judging import CLAIMS, UNDECIDED, UNTESTED, VERDICTS, together
+from simbook.tables.spread import GLUE
 
 BOOK = HOME / "book"
 #: The methods whose runs a claim is about; one about the plane has none.
@@ -54,6 +55,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("C7.4", "C7.6", "C7.10"), ("sim", "sim-k")),
     "C7.5": ("sim", "free-sim"),
     "C7.7": ("sim", "rs-fgsm", "n-fgsm", "atta", "mep"),
+    "C7.11": ("sim", "sim-k", "rs-fgsm", "n-fgsm", "atta", "mep"),
 }
 #: Of these, the runs that alone judge a claim.
 OF_THESE: dict[str, Callable[[RunSpec], bool]] = {
@@ -123,6 +125,19 @@ def counts(table: pd.DataFrame) -> pd.DataFrame:
     return shown[[name for name in order if name in shown]].rename_axis(columns=None)
 
 
+def single_told(table: pd.DataFrame) -> str:
+    """Return how many of the paper's decided claims rest on nets of one seed: another seed may decide otherwise."""
+    decided = table[~ours(table) & table.dataset.isin(NAMES)]
+    keys = ["claim", "dataset"]
+    decided = decided[~decided.groupby(keys).verdict.transform(together).isin([UNTESTED, UNDECIDED])]
+    single = decided[decided.ours.str.contains(f"(1{GLUE}seed)", regex=False)]
+    return (
+        f"Of {len(decided.drop_duplicates(keys))} verdicts on the paper's claims that say more than *undecided*, "
+        f"{len(single.drop_duplicates(keys))} compare, in at least one part, nets of one seed each: their interval is "
+        "that of the test set, and another seed may decide otherwise."
+    )
+
+
 def page(table: pd.DataFrame, ids: dict[str, list[str]], chapter: str) -> HTML:
     """Return the claims of one chapter as a table of HTML: each with its place, its runs, and its parts, judged.
 
@@ -150,18 +165,14 @@ def page(table: pd.DataFrame, ids: dict[str, list[str]], chapter: str) -> HTML:
 
 def _untested(parts: pd.DataFrame) -> list[str]:
     """Return a row for the data sets on which nothing of a claim was tested: one for all that have the same numbers."""
-    of: dict[tuple[str, str], list[str]] = {}
+    of: dict[tuple[str, ...], list[str]] = {}
     for dataset, some in parts.groupby("dataset", sort=False):
+        printed = some[some.paper.ne("-")]
         # ours may say why nothing was
-        told = [
-            dict.fromkeys(text for text in column if text not in ("-", NOT_RUN)) for column in (some.paper, some.ours)
-        ]
-        of.setdefault(tuple("; ".join(texts) or "-" for texts in told), []).append(named(dataset))
-    return [
-        f"<tr><td>{escape(', '.join(names))}</td><td>-</td><td>{escape(printed)}</td><td>{escape(ours)}</td>"
-        f"<td>{UNTESTED}</td></tr>"
-        for (printed, ours), names in of.items()
-    ]
+        told = [list(printed.part), list(printed.paper), dict.fromkeys(text for text in some.ours if text != NOT_RUN)]
+        of.setdefault(tuple("<br>".join(map(escape, texts)) or "-" for texts in told), []).append(named(dataset))
+    rows = [[escape(", ".join(names)), *cells, UNTESTED] for cells, names in of.items()]
+    return ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
 
 
 def _title(chapter: str) -> str:

@@ -7,7 +7,7 @@ from simadv.store import Run, Store, default
 from simbook.measures.embedding import Embedding, mixed_each
 from simbook.settings import Settings
 from simbook.tables.common import NOT_RUN
-from simbook.tables.spread import half_of_share
+from simbook.tables.spread import Margin, half_of_share
 
 #: A record of :class:`simbook.measures.embedding.Embedding`, or None where it is not stored, by the panel's title.
 Panels = dict[str, dict | None]
@@ -48,6 +48,16 @@ def numbers(panels: Panels) -> pd.DataFrame:
     columns = ["missed", "fooled", "separable", "mixed", "mixed_seen", "at_home", "targets_at_home"]
     columns += ["mixed_half", "home_half", "separable_half"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
+
+
+def gap(halved: pd.DataFrame, first: str, second: str) -> Margin:
+    """Return how far one panel's number is above another's, with its 95 % interval.
+
+    Args:
+        halved: a number of :func:`numbers` and half of its interval, a row a panel.
+    """
+    (a, half), (b, other) = (halved.loc[letter] for letter in (first, second))
+    return Margin(a - b, float(np.hypot(half, other)), most=100.0)
 
 
 def shown(panels: Panels) -> pd.DataFrame:

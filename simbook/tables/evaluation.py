@@ -138,6 +138,28 @@ def table3(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return pd.DataFrame(lines).set_index(["method", "source"])
 
 
+def leaks_told(frame: pd.DataFrame) -> str:
+    """Return the nets that are more accurate under FGSM than on clean images: they read the label off the step.
+
+    With what is left where FGSM leads away from the net's own answer, which tells no label.
+    """
+    rows = over_seeds(frame[frame.true.notna() & frame.attack.isin(["Original", "FGSM"])])
+    said = []
+    for (dataset, name, lr), of in rows.groupby(["dataset", "title", "lr"], sort=False):
+        by = of.set_index("attack")
+        if {"Original", "FGSM"} <= set(by.index) and by.true["FGSM"] > by.true["Original"]:
+            said.append(
+                f"{name} on {NAMES[dataset]} at rate {rate(lr)} ({by.true['FGSM']:.2f} % under FGSM, "
+                f"{by.true['Original']:.2f} % clean; {by.predicted['FGSM']:.2f} % by predicted labels)"
+            )
+    if not said:
+        return "No net is more accurate under FGSM than on clean images."
+    return (
+        "More accurate under FGSM than on clean images, so a single step tells them the label (*label leaking*), and "
+        f"what they have under it is no robustness: {'; '.join(said)}."
+    )
+
+
 def table4(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return Table 4 of one data set as text: SIM-Adv at each of the paper's rates, the paper's row and ours."""
     lines = []

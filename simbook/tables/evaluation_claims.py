@@ -40,7 +40,7 @@ def of_accuracies(frame: pd.DataFrame, dataset: str, *, within: float = 5.0) -> 
     for claim, m, name, bar in others:
         pair = at_one_rate(rows, m, bim)
         text = f"SIM-Adv - {name} under {bim}{where(*pair)}"
-        tested.append((claim, text, difference(*pair), gap(dataset, bim, m), bar))
+        tested.append((claim, text, difference(*pair), gap(*pair, dataset, bim, m), bar))
     if rates:
         pair = (best(rows[rows.lr == lr], "sim", bim) for lr in (1e-4, 1e-3))
         text = f"SIM-Adv: rate 1e-4 - rate 1e-3 under {bim}"
@@ -63,11 +63,11 @@ def alone(claim: str, m: str, every: pd.DataFrame, rows: pd.DataFrame, bim: str,
     at, name = where(*(best(rows, m, attack) for attack in ("FGSM", "Original"))), ALONE[m]
     tested = [(claim, f"{name}: FGSM's - half of the clean{at}", *withstood(rows, m, dataset), 0.0)]
     if lead(m, dataset):
-        attack, how, ours = hardest(every, m, bim)
+        attack, how, ours, pair = hardest(every, m, bim)
         text = f"half of FGSM's - {attack}'s" if fails else f"{attack}'s - half of FGSM's"
         # the paper has no number under a stronger attack than its own
-        known = printed_of(dataset, bim, m) if attack == bim else math.nan
-        printed = printed_of(dataset, "FGSM", m) / 2 - known
+        single, known = (printed_of(rows, dataset, of, m) for rows, of in zip(pair, ("FGSM", attack), strict=True))
+        printed = single / 2 - known
         tested.append((claim, f"{name}: {text}{how}", ours if fails else -ours, printed if fails else -printed, 0.0))
     return tested
 
@@ -91,17 +91,20 @@ def lead(method: str, dataset: str) -> float:
 def withstood(rows: pd.DataFrame, method: str, dataset: str) -> tuple[Margin, float]:
     """Return how far a method's accuracy under FGSM is above half of its clean one, and the paper's number for it."""
     single, clean = (best(rows, method, attack) for attack in ("FGSM", "Original"))
-    printed = printed_of(dataset, "FGSM", method) - printed_of(dataset, "Original", method) / 2
+    printed = printed_of(single, dataset, "FGSM", method) - printed_of(clean, dataset, "Original", method) / 2
     return difference(single, clean, parts=(1, 0.5)), printed
 
 
-def hardest(every: pd.DataFrame, method: str, bim: str | None) -> tuple[str | None, str, Margin]:
+def hardest(
+    every: pd.DataFrame, method: str, bim: str | None
+) -> tuple[str | None, str, Margin, tuple[pd.DataFrame, pd.DataFrame]]:
     """Return the attack of many steps that leaves a method least, and how far that is below half of FGSM's accuracy.
 
     Each attack is taken at the rate at which the method withstands it best: Table 3's ``bim`` on the whole test set,
-    the stronger ones on their slice. Between the two stand the rate and the slice, as text.
+    the stronger ones on their slice. Between the two stand the rate and the slice, as text, and last the accuracies
+    under FGSM and under the attack.
     """
-    own, margins, how = every[every.method.eq(method)], {}, {}
+    own, margins, how, pairs = every[every.method.eq(method)], {}, {}, {}
     whole = own.images.max()
     for attack in (bim, *chapters.HARDER):
         part = own[own.attack.eq(attack)]
@@ -111,9 +114,10 @@ def hardest(every: pd.DataFrame, method: str, bim: str | None) -> tuple[str | No
         single = own[own.attack.eq("FGSM") & own.lr.eq(lr)]
         few = f", first {part.images.max():.0f}" if part.images.max() < whole else ""
         how[attack] = f" at rate {rate(lr)}{few}" if len(means) else ""
-        margins[attack] = difference(single, part[part.lr.eq(lr)], parts=(0.5, 1))
+        pairs[attack] = single, part[part.lr.eq(lr)]
+        margins[attack] = difference(*pairs[attack], parts=(0.5, 1))
     attack = max(margins, key=lambda of: -math.inf if math.isnan(margins[of].value) else margins[of].value)
-    return attack, how[attack], margins[attack]
+    return attack, how[attack], margins[attack], pairs[attack]
 
 
 def where(first: pd.DataFrame, second: pd.DataFrame) -> str:
@@ -144,14 +148,19 @@ def at_one_rate(
     return tuple(part[part.lr.eq(means.idxmax())] for part in pair)
 
 
-def printed_of(dataset: str, attack: str, method: str) -> float:
-    """Return an accuracy of Table 3, NaN where it has none."""
+def printed_of(rows: pd.DataFrame, dataset: str, attack: str, method: str) -> float:
+    """Return the paper's accuracy at the rate of some rows of ours, of Table 3 where there are none; NaN for none.
+
+    Table 3 does not name its rates; SIM-Adv's row is that of 1e-4, see :func:`simbook.tables.evaluation.paper_value`.
+    """
+    if len(rows):
+        return float(rows.paper.astype(float).iloc[0])
     return paper.TABLE3.get(dataset, {}).get(attack, {}).get(method, math.nan)
 
 
-def gap(dataset: str, attack: str, method: str) -> float:
-    """Return by how many points SIM-Adv is ahead of a method in Table 3; NaN where it has not both."""
-    return printed_of(dataset, attack, "sim") - printed_of(dataset, attack, method)
+def gap(first: pd.DataFrame, second: pd.DataFrame, dataset: str, attack: str, method: str) -> float:
+    """Return by how many points SIM-Adv is ahead of a method in the paper, at the rates of :func:`at_one_rate`."""
+    return printed_of(first, dataset, attack, "sim") - printed_of(second, dataset, attack, method)
 
 
 def an_epoch(found: Found, dataset: str) -> tuple[dict[str, float], dict[str, float]]:
@@ -193,7 +202,7 @@ def of_table3(found: Found, settings: EvaluationSettings, *, seeds: bool = True)
 def verdicts(found: Found, settings: EvaluationSettings, *, store: Store | None = None) -> pd.DataFrame:
     """Return the parts of the chapter's claims, judged, by data set: :func:`simbook.tables.judging.gathered`."""
     every, first = of_table3(found, settings), of_table3(found, settings, seeds=False)
-    slices = evaluation.accuracies(first, measures=lambda spec: chapters.stronger(spec.dataset)[1:], store=store)
+    slices = evaluation.accuracies(every, measures=lambda spec: chapters.stronger(spec.dataset)[1:], store=store)
     frame = pd.concat([evaluation.accuracies(every, store=store), slices], ignore_index=True)
     return judging.gathered(
         {dataset: [of_accuracies(frame, dataset), of_costs(first, dataset)] for dataset in settings.datasets}

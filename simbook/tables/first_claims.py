@@ -29,9 +29,9 @@ def of_abstract(frame: pd.DataFrame, found: Found, dataset: str) -> pd.DataFrame
     ]
     parts = []
     for claim, name, method, bar in compared:
-        ours, theirs = difference(*at_one_rate(rows, method, bim)), gap(dataset, bim, method)
-        text = f"SIM-Adv - {name} under {bim}"
-        parts.append(judging.against(claim, text, ours, above=bar, printed=theirs, within=5.0))
+        pair, text = at_one_rate(rows, method, bim), f"SIM-Adv - {name} under {bim}"
+        printed_gap = gap(*pair, dataset, bim, method)
+        parts.append(judging.against(claim, text, difference(*pair), above=bar, printed=printed_gap, within=5.0))
     passes, _ = an_epoch(found, dataset)
     seconds = cost.seconds_of(cost.parts(), dataset, alone=True) if dataset in paper.DATASETS else {}
     saved = [("C1.2", "ATDA, in its own batches", "atda", "seconds", seconds), ("C1.3", "BIM-Adv", "bim", "F", passes)]
@@ -50,9 +50,13 @@ def of_contributions(table: pd.DataFrame) -> pd.DataFrame:
     """
     parts = []
     for claim, others in RESTS_ON.items():
-        for (other, dataset), rows in table[table.claim.isin(others)].groupby(["claim", "dataset"], sort=False):
+        some = table[table.claim.isin(others)]
+        if claim == "C1.5":  # C6.1 is about Free-Adv as well
+            some = some[some.claim.ne("C6.1") | some.part.str.startswith("ATDA")]
+        for (other, dataset), rows in some.groupby(["claim", "dataset"], sort=False):
             said = judging.together(rows.verdict)
-            parts.append((claim, f"{other}: {rows.text.iloc[0]}", f"see {other}", None, said, dataset))
+            which = " (what it says of ATDA)" * (claim == "C1.5" and other == "C6.1")
+            parts.append((claim, f"{other}{which}: {rows.text.iloc[0]}", f"see {other}", None, said, dataset))
     return pd.DataFrame(parts, columns=[*judging.PART, "dataset"]).assign(paper="-")
 
 

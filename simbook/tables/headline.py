@@ -35,7 +35,8 @@ seed 0 on the first 1,000 images.*
 
 What the paper leaves open, from chapter 7: its own training beside the same without a reset, without attack passes
 (free-SIM), and beside neighbours (ATTA-1, FGSM-MEP). *Staggered* images start afresh in different epochs, and *random*
-ones at random points of the ball. F counts forward and backward passes, all epochs together; k is steps an epoch."""
+ones at random points of the ball. F counts the work in forward passes (a backward pass is one
+to the image and one to the weights), all epochs together; k is steps an epoch. *Clean* is of the whole test set."""
 HEADS = ("method", "rate", "clean: paper", "clean: ours", "BIM(10,40): paper", "BIM(10,40): ours", "AutoAttack: ours")
 
 
@@ -77,7 +78,7 @@ def survey(dataset: str, store: Store | None = None) -> str:
     bars = beyond.bars(found, store=store)
     shown = bars[(bars.reset_index().index < FIRST) | bars.index.isin(beyond_told.cheap(bars).index)]
     for _, row in shown.iterrows():
-        spread = f" ± {row.sd:.1f}{seeds_of(row)}" if row.sd == row.sd else ""
+        spread = f" ± {row.sd:.1f}{seeds_of(row)}" if row.seeds > 1 else ""
         cells = [f"{row.end:.1f}{spread}" if row.end == row.end else NOT_RUN]
         cells += [f"{row.clean:.1f}" if row.clean == row.clean else NOT_RUN, beyond.met(row)]
         lines.append([row.title, f"{row.F:g}", cells[1], cells[0], cells[2]])

@@ -31,11 +31,11 @@ def space(places: pd.DataFrame, withstood: pd.DataFrame, toy: Toy) -> pd.DataFra
 
 
 def space_shown(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the means of :func:`space` over seeds as text, in whole percent; accuracies with their range."""
+    """Return the means of :func:`space` over seeds as text, in percent; accuracies with their range."""
     heads = {"cells": "places trained on", "passed": "places passed", "corner": "on a corner", "surface": "on a side"}
     heads |= {"inside": "inside"}
     means = table.groupby("method", sort=False)[list(heads)].mean().rename(columns=heads)
-    text = means.map(lambda value: "-" if pd.isna(value) else f"{value:.0f} %")
+    text = means.map(lambda value: "-" if pd.isna(value) else f"{value:.1f} %")
     for attack in table.columns[-2:]:
         of_seeds = table.groupby("method", sort=False)[attack]
         text[f"withstands {attack}"] = [

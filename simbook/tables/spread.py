@@ -88,15 +88,15 @@ class Margin(NamedTuple):
     value: float
     half: float
     seeds: str = ""
+    most: float = np.inf  # no end of the interval is further from 0
 
     @property
     def text(self) -> str:
         """The difference with its interval, to read."""
         if np.isnan(self.value):
             return NOT_RUN
-        value, low, high = (
-            f"{round(x, 2) + 0.0:.2f}" for x in (self.value, self.value - self.half, self.value + self.half)
-        )
+        ends = max(self.value - self.half, -self.most), min(self.value + self.half, self.most)
+        value, low, high = (f"{round(x, 2) + 0.0:.2f}" for x in (self.value, *ends))
         return f"{value} [{low},{GLUE}{high}]{self.seeds}" if self.half > 0 else f"{value}{self.seeds}"
 
     def __neg__(self) -> "Margin":
@@ -130,8 +130,9 @@ def difference(first: pd.DataFrame, second: pd.DataFrame, *, parts: tuple[float,
     else:
         gap = by_seed[0].mean() - by_seed[1].mean()
         half = np.hypot(*(part * _half(*pair) for part, pair in zip(parts, (sides, sides[::-1]), strict=True)))
-        seeds = "" if counts == [1, 1] else f" ({counts[0]}{GLUE}and{GLUE}{counts[1]}{GLUE}seeds)"
-    return Margin(gap, half, seeds)
+        both = "1 seed" if counts == [1, 1] else f"{counts[0]} and {counts[1]} seeds"
+        seeds = f" ({both.replace(' ', GLUE)})"
+    return Margin(gap, half, seeds, most=100.0)
 
 
 def half_of(sd: float, count: int, *, of: int) -> float:

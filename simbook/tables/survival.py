@@ -50,7 +50,7 @@ def survivors(found: Found, settings: Settings, *, store: Store | None = None) -
         images = chapters.SLICE.get(spec.dataset, 1000)
         row = {"dataset": spec.dataset, "title": names[spec], "method": spec.method, "images": images}
         row |= judged(spec, run, store)
-        row["seeds"] = left_of(several, store)
+        row["seeds"] = list(left_of(several, store).values())
         row |= dict.fromkeys(FROM.values(), np.nan)
         sources = chapters.sources(settings, spec.dataset)
         row["own"] = next((FROM[method] for method, source in sources.items() if source == spec), None)
@@ -63,6 +63,7 @@ def survivors(found: Found, settings: Settings, *, store: Store | None = None) -
         row["at"] = None if signs is None else [100 * count / signs["images"] for count in signs["at"]]
         left = four(spec, run, store).get("left")
         row["search"] = np.nan if left is None else 100 * (left["fab-t"] - left["square"]) / images
+        row["apgd"] = np.nan if left is None else 100 * left["apgd-ce"] / images
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -80,10 +81,10 @@ def four(spec: RunSpec, run: Run | None, store: Store) -> dict:
     return next((record for record in records if record is not None), {})
 
 
-def left_of(several: Found, store: Store | None) -> list[float]:
-    """Return what AutoAttack leaves (%) of each of some runs that it was run on."""
-    met = [of for one in several if (of := four(*one, store or default()))]
-    return [100 * of["true"] / of["images"] for of in met]
+def left_of(several: Found, store: Store | None) -> dict[int, float]:
+    """Return what AutoAttack leaves (%) of each of some runs that it was run on, by seed."""
+    met = {spec.seed: four(spec, run, store or default()) for spec, run in several}
+    return {seed: 100 * of["true"] / of["images"] for seed, of in met.items() if of}
 
 
 def survivors_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -144,7 +145,7 @@ def seen(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
     Only nets above :data:`ROBUST` are asked. ``Square finds more``: images that withstand AutoAttack's three attacks
     that follow gradients and fall to the one that does not. ``ten starts find less``: Madry's attack from ten random
-    points leaves more than BIM from the image.
+    points leaves more than BIM from the image; ``APGD finds less``: the first of AutoAttack's four does.
     """
     part = table[(table.dataset == dataset) & (table.iterated > ROBUST)]
     rows = {}
@@ -157,6 +158,7 @@ def seen(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
             "more epsilon does not help": max(b - a for a, b in zip(row["at"], row["at"][1:], strict=False)),
             "Square finds more": row["search"],
             "ten starts find less": row["ten"] - row["once"],
+            "APGD finds less": row["apgd"] - row["once"],
             "no gradient": row["flat"],
         }
     return pd.DataFrame(rows).T.rename_axis("net")
