@@ -406,3 +406,15 @@ def test_an_attacker_is_its_attack():
 def test_bad_settings_say_what_is_allowed(change, message):
     with pytest.raises(InputError, match=message):
         SIM(torch.zeros(2, 1, 4, 4), **({"epsilon": 0.3, "n1": 10, "n2": 20} | change))
+
+
+def test_random_starts_its_first_cycle_at_the_images():
+    table, _ = resets("random", n=9, n2=4, epochs=4)
+    assert table[0].all()
+    assert not table[1:].any()
+
+
+def test_random_points_are_carried_in_two_bytes():
+    x, settings = on_grey_levels(images(2, 4, dtype=torch.float32)[0]), {"epsilon": 24 / 255, "n1": 3, "n2": 2}
+    assert SIM(x, **settings).carried.exact
+    assert not SIM(x, **settings, reset="random").carried.exact

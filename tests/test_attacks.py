@@ -526,3 +526,14 @@ def test_an_attack_as_a_function_checks_epsilon_before_it_starts(attack, epsilon
     x, y = images(4, 2)
     with pytest.raises(InputError, match="epsilon = "):
         attack(tiny_net(0), x, y, epsilon=epsilon, **steps)
+
+
+def test_a_restart_is_made_where_the_true_label_still_stands():
+    net, (x, _) = tiny_net(11, classes=3), images(11, 100, classes=3)
+    y = (attacks.predict(net, x) + 1) % 3  # wrong when clean: whoever is still wrong has fallen
+    once = Attack(kind="Madry", epsilon=0.1, n1=10, n2=1, labels="predicted")
+    first = once(net, x, y, generator=generator(2))
+    best = replace(once, restarts=4)(net, x, y, generator=generator(2))
+    fallen = attacks.predict(net, first) != y
+    assert fallen.sum() > 50
+    assert torch.equal(best[fallen], first[fallen])

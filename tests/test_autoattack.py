@@ -156,3 +156,19 @@ def test_the_library_itself(own_store, digits):
     assert found["left"]["clean"] > 15
     assert found["true"] < 5
     assert found["outside"] == 0
+
+
+def test_an_example_may_stray_by_rounding_alone():
+    x = torch.full((2, 1, 1, 1), 0.5)
+    moved = x + torch.tensor([0.1 + 5e-7, 0.1 + 1e-5]).view(2, 1, 1, 1)
+    assert four.inside(moved, x, 0.1).tolist() == [True, False]
+
+
+def test_the_net_is_attacked_in_eval_mode(monkeypatch, tmp_path):
+    monkeypatch.setattr(four, "attacks", lambda net, **options: {})
+    monkeypatch.setattr(models, "build", lambda *args, **options: Bright().train())
+    about = {"model": "lenet", "epsilon": 0.4, "steps": 1, "queries": 1, "device": "cpu"}
+    about["threads"] = torch.get_num_threads()
+    x, y = torch.zeros(1, 1, 2, 2), torch.zeros(1, dtype=torch.int64)
+    torch.save({"weights": {}, "x": x, "y": y, "about": json.dumps(about)}, tmp_path / "net.pt")
+    assert not four.Answers(str(tmp_path / "net.pt")).net.training

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from reference import images, naive_attack, naive_gradient, tiny_net
-from rows import SIGNS, row_of, survivor
+from rows import SIGNS, row_of, survivor, table_of
 from torch import nn
 
 from simadv.adversaries import SIM
@@ -575,17 +575,17 @@ def test_every_run_of_the_chapter_has_a_name_of_its_own():
 def test_figures_draw_with_and_without_runs():
     found = [fake(run_spec("mnist", "sim", reset=reset, n2=4, epochs=9), range(9)) for reset in ("cycle", "never")]
     figure = plots.passes(beyond.curves(found), title="t")
-    assert len(figure.axes[0].lines) == 4, "a line and a last epoch each"
+    assert [len(axes.lines) for axes in figure.axes] == [1 + len(plots.FAMILIES), 2], "the front, where runs end; ways"
     lines = beyond.policies(found, "mnist")
     figure = plots.policies({"mnist": lines, "fmnist": lines}, n2=4)
     texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
     assert texts == 2 * [[], ["not run"], ["not run"], []]
     assert figure.axes[5].get_title() == "FMNIST, staggered"
     nets = [
-        {"dataset": d, "title": t, "clean": 9.0, "iterated": 5.0, "at": [5.0] * 7}
+        {"dataset": d, "title": t, "method": "sim-k", "clean": 9.0, "iterated": 5.0, "at": [5.0] * 7}
         for d, t in zip("ab", "xy", strict=True)
     ]
-    nets += [{"dataset": "b", "title": "x", "clean": 9.0, "iterated": 5.0, "at": [4.0] * 7}]
+    nets += [nets[0] | {"dataset": "b", "at": [4.0] * 7}]
     first, second = plots.radii(pd.DataFrame(nets), title="t").axes
     looks = {
         (line.get_label(), line.get_color(), line.get_marker()) for axes in (first, second) for line in axes.lines[:-1]
@@ -594,6 +594,47 @@ def test_figures_draw_with_and_without_runs():
     for draw in (plots.passes, plots.staleness):
         empty = draw(beyond.curves([]) if draw is plots.passes else beyond.staleness([]), title="t")
         assert [text.get_text() for text in empty.axes[0].texts] == ["not run"]
+
+
+def test_accuracy_by_passes_names_the_front_and_follows_a_setting_of_each_family():
+    runs = [("vanilla", {}, 20.0), ("sim", {"n2": 4}, 60.0), ("bim", {}, 60.0), ("rs-fgsm", {}, 30.0)]
+    runs += [("sim", {"reset": "never", "n1": n1}, end) for n1, end in ((3, 70.0), (2, 50.0))]
+    runs += [("free-sim", {"reset": "never", "n1": n1}, end) for n1, end in ((3, 10.0), (2, 15.0))]
+    found = [fake(run_spec("mnist", method, epochs=9, **choice), [end] * 9) for method, choice, end in runs]
+    curves = plots.late(beyond.curves(found))
+    last = curves.groupby("title", sort=False).tail(1)
+    assert plots.front(last).title.tolist() == ["Vanilla", "RS-FGSM", "SIM(3)-Adv, no reset"], "more for less"
+    assert plots.front(last).share.tolist() == pytest.approx([0.2, 0.3, 0.7])
+    ways = ["SIM(10,4)-Adv", "BIM(10,30)-Adv", "SIM(3)-Adv, no reset", "free-SIM(2), no reset"]
+    assert plots.followed(last).title.tolist() == ways
+    left, right = plots.passes(beyond.curves(found), title="t").axes
+    names = {text.get_text() for text in left.texts}
+    assert names == {"Vanilla", "RS-FGSM", "SIM(3)", "SIM(10,4)", "BIM(10,30)", "free-SIM(2)"}
+    said = [text.get_text() for text in right.get_legend().get_texts()]
+    assert said == ["SIM(3)", "SIM(10,4)", "BIM(10,30)", "free-SIM(2)"], "the highest first"
+
+
+def test_stale_gradients_are_drawn_by_n1_and_what_is_left_out_is_told():
+    titles = [f"free-SIM({n1}), no reset" for n1 in (10, 3)] + ["free-SIM(3), no reset, fresh every 5"]
+    rows = [(name, epoch, 60.0, 70.0) for name in [*titles, "free-SIM(3,20) staggered"] for epoch in (2, 3)]
+    lines = pd.DataFrame(rows, columns=["title", "epoch", "pixels", "weighted"]).assign(dataset="mnist")
+    assert [label for label, _, _ in plots.ages(lines.title).values()] == ["n1 = 3", "n1 = 10", "n1 = 3, fresh every 5"]
+    figure = plots.staleness(lines, title="t")
+    assert [[text.get_text() for text in axes.texts] for axes in figure.axes] == 2 * [["n1 = 10", "n1 = 3"]]
+    assert [len(axes.lines) for axes in figure.axes] == [4, 4], "three and chance"
+    assert figure.legends[0].get_title().get_text() == "left out: free-SIM(3,20) staggered"
+
+
+def test_the_nets_along_epsilon_are_the_paper_s_and_those_with_the_most_signs():
+    rows = [{"title": "S", "method": "sim"}, {"title": "S2", "method": "sim"}, {"title": "B", "method": "bim"}]
+    rows += [{"title": "one", "chance": 5.0}, {"title": "two", "chance": 2.0, "unbounded": 2.0}]
+    rows += [{"title": "larger", "chance": 9.0}, {"title": "none"}, {"title": "not run", "iterated": np.nan}]
+    nets = pd.DataFrame([SIGNS | {"method": "atta"} | row for row in rows])
+    assert plots.flagged(nets, most=2).title.tolist() == ["S", "B", "two", "larger"]
+    assert plots.flagged(nets.iloc[-1:]).empty
+    looks = plots.lines_of(plots.flagged(nets))
+    assert looks["S"]["color"] == plots.REFERENCES["sim"]
+    assert len({look["color"] for look in looks.values()}) == len(looks)
 
 
 def test_names_tell_what_a_run_does():
@@ -646,3 +687,63 @@ def test_nets_of_several_rates_have_theirs_in_their_names():
     low, high = (run_spec("mnist", "vanilla", lr=lr) for lr in (1e-4, 1e-3))
     assert survival.titles([(high, None)]) == {high: "Vanilla"}
     assert survival.titles([(low, None), (high, None)])[low] == "Vanilla, rate 1e-4"
+
+
+def test_each_number_of_chapter_7_has_its_sign_and_its_bar():
+    rows = [
+        row_of("S", "sim", 80.0, reset="cycle", half=1.0, fall=1.0, **{"to lower": 72.5}),
+        row_of("N", "sim", 82.0, reset="never", half=1.0, fall=1.0),
+        row_of("L", "sim", 60.0, reset="cycle", projection="literal", half=1.0),
+        row_of("F", "free-sim", 81.0, half=1.0, F=6),
+        row_of("V", "vanilla", 0.0, F=3),
+        row_of("B", "bim", 90.0, F=66, fall=1.0),
+    ]
+
+    def judged(rows):
+        table = table_of(*rows)
+        parts = [*beyond_claims.of_resets(table), *beyond_claims.of_passes(table, "mnist")]
+        return {part[:2]: (part[2].replace(GLUE, " "), part[-1]) for part in parts}
+
+    parts = judged(rows)
+    assert parts["C7.2", "end (%): cycle - never > 0"][0] == "-2.00 [-3.41, -0.59] (1 seed)"
+    assert parts["C7.9", "end (%): literal - projected > 0"][0] == "-20.00 [-21.41, -18.59] (1 seed)"
+    free = parts["C7.5", "end (%): best free-SIM - best SIM-Adv > -2"]
+    assert free == ("-1.00 [-2.41, 0.41] (1 seed)", "undecided")
+    fewest = "C7.4", "the fewest F to 85 % < 66"
+    assert parts[fewest] == ("72.50 (1 seed)", "does not hold")
+    missing = [*rows, row_of("M", "sim", np.nan, reset="never", n1=1.0)]
+    assert judged(missing)[fewest][1] == "not tested", "it may be there in fewer"
+
+
+@pytest.mark.parametrize(("published", "expected"), [(45.0, ["5.00", "5.00"]), (72.0, ["-22.00", "5.00"])])
+def test_neighbours_are_compared_each_with_its_own(published, expected):
+    rows = table_of(
+        row_of("S", "sim", 60.0, reset="cycle", run="s", half=0.0),
+        row_of("G", "sim", 90.0, reset="staggered", run="g", half=0.0),
+        row_of("Q", "sim", 80.0, reset="never", n1=3.0, run="q", half=0.0),
+        row_of("A", "atta", published, n1=30.0, F=16, half=0.0),
+        row_of("T", "atta", 70.0, n1=3.0, F=16, half=0.0),
+    )
+    seen = pd.concat([line("s", [40.0, 60.0]), line("g", [90.0] * 2), line("q", [70.0, 80.0])])
+    parts = beyond_claims.of_neighbours(rows, seen, "mnist")
+    assert [part[2] for part in parts[:2]] == expected
+    assert "- A at its passes" in parts[0][1]
+    assert [part[0] for part in parts] == ["C7.7", "C7.7", "C7.11"]
+
+
+def test_a_run_shorter_than_a_cycle_has_its_lowest_epoch_and_its_fall():
+    row = beyond.bars([fake(run_spec("mnist", "sim", epochs=3), [3.0, 1.0, 2.0])], store=nothing_measured()).iloc[0]
+    assert (row.lowest, row.fall) == (1.0, 2.0)
+
+
+def test_chance_counts_what_the_attack_missed(world, monkeypatch):
+    net, data = world
+    stands = torch.tensor(
+        right(net, naive_attack(net, data.x_test, data.y_test, epsilon=0.06, n1=2, n2=3), data.y_test)
+    )
+    lucky = stands.clone()
+    lucky[stands.nonzero()[0]] = False
+    lucky[(~stands).nonzero()[:2]] = True
+    monkeypatch.setattr(measures, "withstands_chance", lambda *given, **more: lucky)
+    found = Signs(attack="BIM(2,3)", images=12).work(SimpleNamespace(id="a net", epsilon=0.06), net, data)
+    assert (found["chance"], found["random"]) == (1, int(lucky.sum()))

@@ -254,3 +254,7 @@ def test_the_page_is_a_chapter_like_the_others():
     table = verdicts.of_chapter("cost", [], SETTINGS)
     assert list(dict.fromkeys(table.claim)) == ["C6.6", "C6.7", "C6.8"]
     assert list(dict.fromkeys(table.dataset)) == list(paper.DATASETS)
+
+
+def test_a_replay_of_free_adv_counts_in_its_epochs():
+    assert cost.table5(EVERYTHING, SETTINGS).loc[("MNIST", "Free-Adv(10)"), "passes"] == "0.38"

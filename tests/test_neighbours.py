@@ -261,3 +261,10 @@ def test_fresh_steps_are_paid_for_where_they_are_made():
 def test_bad_settings_are_refused(method, change, message):
     with pytest.raises(InputError, match=message):
         run_spec("mnist", method, **change)
+
+
+def test_momentum_adds_gradients_of_l1_norm_1():
+    momentum, index = Momentum(torch.zeros(1, 1, 1, 2), 1.0), torch.tensor([0])
+    again = {"again": torch.tensor([False]), "view": Identity()}
+    momentum(torch.tensor([[[[1.0, 1.0]]]]), index, **again)
+    assert momentum(torch.tensor([[[[-2.0, 0.0]]]]), index, **again).flatten().tolist() == [-0.5, 0.5]

@@ -1,8 +1,11 @@
 """The parameters of the chapters: what is misspelt or out of range stops each in its second cell, before any work."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import nbformat
 import papermill
@@ -92,11 +95,13 @@ def execute(tmp_path, *words):
     ],
 )
 def test_a_bad_parameter_is_told_in_the_last_line(words, message, tmp_path):
+    (tmp_path / "out.ipynb").write_text("an earlier one")
     done = execute(tmp_path, *words)
     assert done.returncode == 1
     assert re.match(f"ParameterError: {message}", done.stderr.splitlines()[-1])
     assert "Traceback" not in done.stderr
-    ran = [cell for cell in code_cells(read(tmp_path / "out.ipynb")) if cell.execution_count is not None]
+    assert (tmp_path / "out.ipynb").read_text() == "an earlier one", "it is replaced by one that ran to its end"
+    ran = [cell for cell in code_cells(read(tmp_path / "out.begun.ipynb")) if cell.execution_count is not None]
     # papermill adds a cell with what was injected; the next one is the check
     assert len(ran) == 3
 
@@ -121,11 +126,41 @@ def test_bad_settings(names, message):
         Settings.check(names)
 
 
-def test_what_else_stops_a_chapter_is_told_below_its_traceback(tmp_path):
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0", id="one")])
+def of_one_cell(tmp_path, source):
+    """The command that reruns a chapter of one cell."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source, id="one")])
     nbformat.write(notebook, tmp_path / "in.ipynb")
-    command = [sys.executable, BOOK / "chapter.py", "-k", "python3", tmp_path / "in.ipynb", tmp_path / "out.ipynb"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    return [sys.executable, BOOK / "chapter.py", "-k", "python3", tmp_path / "in.ipynb", tmp_path / "out.ipynb"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"), [(["-p", "epochs"], "-p epochs needs a value"), (["--papram", "1"], "No such option")]
+)
+def test_a_wrong_option_is_told_and_nothing_runs(words, message, tmp_path):
+    done = execute(tmp_path, *words)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("*.ipynb"))
+
+
+def test_ctrl_c_is_told_in_one_line(tmp_path):
+    command = of_one_cell(
+        tmp_path, f"import time, pathlib; pathlib.Path({str(tmp_path / 'on')!r}).touch(); time.sleep(60)"
+    )
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "on").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert said.splitlines()[-1] == "stopped: what was trained is saved, and the same command goes on"
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_what_else_stops_a_chapter_is_told_below_its_traceback(tmp_path):
+    done = subprocess.run(of_one_cell(tmp_path, "1 / 0"), capture_output=True, text=True)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "papermill/execute.py" not in done.stderr, "the chapter's, not papermill's"

@@ -629,6 +629,10 @@ def test_fig7_runs_from_short_steps_to_long_ones():
     some = points.assign(true=points.true.where(points.n1.ne(20)))
     assert axes.get_xticks().tolist() == plots.by_n1(some, title="").axes[0].get_xticks().tolist()
     assert texts(plots.by_n1(some, title="")) == ["not run"], "at n1 = 20"
+    one = points.assign(true=points.true.where(points.n1.eq(10)))
+    figure = plots.by_n1(pd.concat([one, points.assign(dataset="fmnist", true=np.nan)]), title="")
+    assert texts(figure) == ["1 of 5 was run: $n_1$ = 10", "none of 5 was run"]
+    assert [axes.get_ylim() for axes in figure.axes] == [(-3, 103)] * 2, "no closer look at a single point"
 
 
 def test_over_perturbation_has_a_line_for_each_run():
@@ -658,3 +662,15 @@ def test_surface_shows_bound_and_measure(searched):
     assert len(line.get_ydata()) == 12
     # nothing is at epsilon before the n1-th epoch of a cycle
     assert max(line.get_ydata()[:3]) == 0
+
+
+def test_staggered_resets_are_no_forgetting_of_the_papers():
+    rows = [("free", None, 20.0), ("sim", "cycle", 5.0), ("sim", "staggered", 50.0)]
+    falls = pd.DataFrame(rows, columns=["method", "reset", "robust"]).assign(dataset="mnist", clean=0.0)
+    judged = claims.of_forgetting(falls, "mnist")
+    assert judged.ours.tolist() == ["20.00", "5.00"]
+    assert judged.verdict.tolist() == ["holds", "holds"]
+    swings = pd.concat([falls, falls[:1].assign(method="bim", robust=20.5)])
+    judged = claims.of_forgetting(swings, "mnist")
+    assert judged.verdict.tolist() == ["undecided", "holds"], "BIM-Adv falls as far"
+    assert judged.part[0] == "Free-Adv: largest fall (points), the bar is BIM-Adv's > 20.5"

@@ -13,6 +13,8 @@ from shelves import SETTINGS
 
 from simadv.specs import run_spec
 from simbook import chapters
+from simbook.plots import evaluation as plots
+from simbook.plots.style import apart
 from simbook.settings import EvaluationSettings
 from simbook.tables import beside, evaluation, questions, spread
 from simbook.tables.common import among, title
@@ -297,6 +299,45 @@ def test_the_gap_of_the_worst_epochs_is_seed_by_seed(shelf):
     told = beside.resets_told(table)
     assert "28.5 points above `cycle`'s on average over 2 seeds (19.0 to 38.0); that is at least 25" in told
     assert "19.0 points above `cycle`'s, one seed; that is not at least 25" in beside.resets_told(table[:1])
+
+
+def test_accuracies_are_drawn_a_panel_a_data_set_with_seeds_and_their_mean():
+    rows = [("mnist", "B", 1e-3, 0, 66.0, 1.0), ("mnist", "A", 1e-3, 0, 90.0, 91.0), ("fmnist", "B", 1e-4, 0, 5.0, 7.0)]
+    rows += [("mnist", "B", 1e-3, 1, 8.0, 1.0)]
+    frame = pd.DataFrame(rows, columns=["dataset", "title", "lr", "seed", "true", "paper"]).assign(attack="FGSM")
+    first, second = plots.accuracy_dots(frame, title="t").axes
+    assert [label.get_text() for label in first.get_yticklabels()] == ["B, 1e-4", "B, 1e-3", "A, 1e-3"]
+    means, papers, seeds = (line.get_xdata().tolist() for line in first.lines[:3])
+    assert (means, papers, seeds) == ([37.0, 90.0], [1.0, 91.0], [66.0, 8.0])
+    assert first.lines[0].get_ydata().tolist() == [1.0, 2.0]
+    assert second.lines[0].get_ydata().tolist() == [0.0], "a row is the same in all panels"
+    assert second.lines[2].get_xdata().tolist() == [], "one seed is its own mean"
+    none = plots.accuracy_dots(frame.iloc[:0], title="t")
+    assert [text.get_text() for text in none.axes[0].texts] == ["not run"]
+
+
+def test_robustness_by_epoch_has_a_panel_for_each_data_set_and_resets_as_far_as_it_goes():
+    runs = {"MNIST: S": 60, "MNIST: S staggered": 60, "FMNIST: S": 80}
+    lines = {name: pd.DataFrame({"epoch": range(n), "robust": 50.0}) for name, n in runs.items()}
+    figure = plots.robustness_by_epoch(lines, resets=range(20, 80, 20), attack="BIM", title="t")
+    first, second = figure.axes
+    assert (first.get_title(), second.get_title()) == ("MNIST", "FMNIST")
+    marks = [[line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] for axes in (first, second)]
+    assert marks == [[20.5, 40.5], [20.5, 40.5, 60.5]]
+    assert first.lines[0].get_color() == second.lines[0].get_color() != first.lines[1].get_color()
+    none = plots.robustness_by_epoch({}, resets=[], attack="BIM", title="t")
+    assert [text.get_text() for text in none.axes[0].texts] == ["not run"]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_names_keep_their_order_and_their_distance(places):
+    moved = apart(places, 0.1)
+    order = np.argsort(places, kind="stable")
+    assert (np.diff(moved[order]) >= 0.1 - 1e-9).all()
+    assert moved.min() >= 0
+    assert moved.max() <= 1 + 1e-9
+    if (np.diff(np.sort(places)) >= 0.1).all():
+        assert moved == pytest.approx(places, abs=1e-9), "far enough already"
 
 
 def test_findings_tell_the_spread(shelf):

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,16 +15,16 @@ from reference import images, naive_attack, naive_cross_entropy, tiny_net
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from simadv import learners, models, runs, specs
+from simadv import evaluation, learners, models, runs, specs
 from simadv.adversaries import SIM, Attacker, NoAdversary
 from simadv.attacks import Attack
 from simadv.checks import InputError
-from simadv.data import Identity
+from simadv.data import Identity, PadCropFlip
 from simadv.evaluation import accuracy
 from simadv.learners import Adversarial, FreeReplay
 from simadv.losses import CrossEntropy, DomainAdaptation
 from simadv.runs import rate_of, trainer_of
-from simadv.specs import run_spec
+from simadv.specs import EvalSpec, run_spec
 from simadv.store import Store
 from simadv.training import Monitor, Progress, Trainer, fit, generator_for
 
@@ -766,3 +767,46 @@ def test_a_run_that_goes_on_leaves_torch_s_own_generator_alone(own_store):
     run = runs.load_or_run(spec, device="cpu", alone=True)
     assert torch.equal(torch.rand(1), expected)
     assert run.provenance["alone"] is False, "what it did before the stop may not have been"
+
+
+def test_the_settings_of_a_run_reach_its_trainer():
+    decayed = {
+        name: trainer_of(small_spec("vanilla", optimizer=name, weight_decay=1e-3), CPU) for name in ("adam", "sgd")
+    }
+    adam, sgd = (trainer.learner.optimizer for trainer in decayed.values())
+    assert (type(adam), adam.defaults["weight_decay"]) == (torch.optim.Adam, 1e-3)
+    assert (type(sgd), sgd.defaults["weight_decay"], sgd.defaults["momentum"]) == (torch.optim.SGD, 1e-3, 0.9)
+    assert [trainer_of(small_spec("vanilla", seed=seed), CPU).seed for seed in (0, 3)] == [0, 3]
+    assert trainer_of(small_spec("vanilla", augment="pad-crop-flip"), CPU).augment is PadCropFlip
+    first, second = (trainer_of(small_spec("sim", reset="staggered", seed=s), CPU).learner.adversary for s in (0, 1))
+    assert not torch.equal(first.phase, second.phase)
+    objective = trainer_of(small_spec("atda", coral="cov", beta=0.3, lambda_=0.7), CPU).learner.objective
+    assert (objective.coral_form, objective.centers.beta, objective.lambda_) == ("cov", 0.3, 0.7)
+
+
+@pytest.mark.parametrize("method", ["vanilla", "bim", "free"])
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("float32", torch.float32)])
+def test_every_pass_of_training_has_the_precision_of_the_run(method, precision, dtype, monkeypatch):
+    monkeypatch.setattr(learners, "NATIVE", True)  # else bf16 is rounded float32
+    spec = small_spec(method, **METHODS[method][0], precision=precision, monitor=None)
+    trainer, seen = trainer_of(spec, CPU), []
+    trainer.learner.model.register_forward_hook(lambda module, given, out: seen.append(out.dtype))
+    trainer.run()
+    assert set(seen) == {dtype}
+
+
+def test_a_monitor_crafts_in_its_precision_and_judges_in_float32(monkeypatch):
+    monkeypatch.setattr(learners, "NATIVE", True)
+    net, (x, y), seen = tiny_net(0, dtype=torch.float32, norm=False), images(0, 5, dtype=torch.float32), []
+    net.register_forward_hook(lambda module, given, out: seen.append((out.requires_grad, out.dtype)))
+    Monitor(x, y, Attack(kind="BIM", epsilon=0.1, n1=2, n2=2), "bf16")(net)
+    assert sorted(seen, key=str) == [(False, torch.float32)] * 2 + [(True, torch.bfloat16)] * 2
+
+
+def test_the_seed_of_an_evaluation_reaches_its_random_starts(monkeypatch):
+    seen, data = [], SimpleNamespace(x_test=torch.zeros(1), y_test=torch.zeros(1))
+    counted = evaluation.Accuracy(1, 1, 1)
+    monkeypatch.setattr(evaluation, "accuracy", lambda *_, seed=None, **__: seen.append(seed) or counted)
+    monkeypatch.setattr(runs, "measure", lambda run, spec, work, **_: work(None, data))
+    runs.evaluate(SimpleNamespace(spec=run_spec("digits", "vanilla")), EvalSpec(attack="Madry(2,2)", images=1, seed=7))
+    assert seen == [7]

@@ -293,3 +293,10 @@ def test_every_claim_is_listed_in_its_chapter_in_the_same_words():
     assert {claim: text.removesuffix(f" {own}") for claim, text in listed.items()} == {
         claim: text for claim, (text, _) in judging.CLAIMS.items()
     }
+
+
+def test_c6_5_asks_for_seconds_alone(monkeypatch):
+    asked = []
+    monkeypatch.setattr(evaluation_claims.cost, "seconds_of", lambda parts, dataset, alone: asked.append(alone) or {})
+    evaluation_claims.of_costs([(run_spec("mnist", "sim"), None)], "mnist")
+    assert asked == [True]
