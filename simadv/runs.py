@@ -110,7 +110,7 @@ def learner_of(spec: RunSpec, model, optimizer, x) -> Adversarial | FreeReplay:
         settings = {name: getattr(spec, name) for name in METHODS[spec.method] if name != "lambda_"}
         adversary = carrying[spec.method](x, epsilon=spec.epsilon, seed=spec.seed, **settings)
     else:
-        adversary = NoAdversary() if spec.attack is None else Attacker(spec.attack)
+        adversary = NoAdversary() if spec.method == "vanilla" else Attacker(spec.attack)
     if spec.method == "mep":
         objective = Consistency(adversary, lambda_=spec.lambda_)
     elif spec.lambda_ is not None:

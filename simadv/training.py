@@ -288,7 +288,7 @@ def fit(
     one_of("precision", precision, ("float32", "bf16"))
     own, made = getattr(adversary, "x", x), hasattr(adversary, "makes") and not isinstance(adversary, type)
     if not made or own.dtype != x.dtype or not torch.equal(own, x):
-        raise InputError(f"adversary {type(adversary).__name__} must be NoAdversary(), Attacker(attack) or SIM(x, ...)")
+        raise InputError(f"adversary {type(adversary).__name__} must be an Adversary and carry this x: SIM(x, ...)")
     learner = Adversarial(model, optimizer, adversary, objective or CrossEntropy(), precision)
     trainer = Trainer(learner, x, y, epochs=epochs, batch_size=batch_size, seed=seed, monitor=monitor)
     trainer.run()

@@ -1,6 +1,7 @@
 """The commands of ``python -m simadv``: plan, run, status, evaluate, compare, verify, publish."""
 
 import argparse
+import json
 import os
 import re
 import signal
@@ -10,7 +11,7 @@ import time
 import warnings
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from simadv import __version__, runs, store
 from simadv.checks import InputError, guess, number, whole
@@ -26,6 +27,7 @@ NUMBERS |= {"lr": float, "epsilon": float, "n1": float, "lambda_": float, "beta"
 
 
 CHECKPOINT = "checkpoint.safetensors"
+ATTACKS = "none (clean images), FGSM, R+FGSM, BIM(10,40), Madry(20,50)x10, CW(20,50); AutoAttack is a measure of run"
 DONE = ("done", "unmeasured")  # what a run may be called that has been trained
 
 
@@ -75,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     of_training(run)
     measure = commands.add_parser("evaluate", help="measure a stored run's accuracy under an attack")
     measure.add_argument("id", metavar="ID", help="the id of a stored run, or its beginning")
-    measure.add_argument("--attack", default="none", help="none, FGSM, BIM(10,40), Madry(20,50)x10 (default: none)")
+    measure.add_argument("--attack", default="none", help=ATTACKS)
     measure.add_argument("--epsilon", type=float, help="default: the run's own")
     measure.add_argument("--images", type=int, help="the first so many of the test set (default: all)")
     measure.add_argument("--seed", type=int, default=0, help="of the random starts")
@@ -185,17 +187,32 @@ def wanted(arguments: argparse.Namespace, kept: store.Store) -> list[RunSpec]:
         return [run_spec(**own)]
     if not arguments.ids and not arguments.all:
         raise InputError("nothing to run: give ids from plan, --all, or --dataset and --method")
-    return planned(arguments.ids)
+    return planned(arguments, also=begun(kept))
 
 
-def planned(ids: list[str]) -> list[RunSpec]:
-    """Return the runs that chapters ask for whose id begins with one of ``ids``; without any, all of them.
+def begun(kept: store.Store) -> list[RunSpec]:
+    """Return the runs of a reader's own store that were begun and are not done, as their checkpoints describe them."""
+    specs = []
+    for path in sorted(kept.roots[0].glob(f"*/*/{CHECKPOINT}")):
+        try:
+            with safe_open(path, "pt") as file:
+                specs.append(RunSpec(**json.loads(file.metadata()["spec"])))
+        except (SafetensorError, OSError, TypeError, KeyError, InputError) as why:
+            print(f"warning: {path.parent.name} is left out: its checkpoint is damaged ({why})", file=sys.stderr)
+    return specs
+
+
+def planned(arguments: argparse.Namespace, *, also: list[RunSpec] = ()) -> list[RunSpec]:
+    """Return the runs that chapters ask for, or all, and ``also`` others, whose id begins with one of those given.
 
     Raises:
-        InputError: one of ``ids`` fits none.
+        InputError: an id fits none, or ids are given and ``--all``.
     """
+    ids = arguments.ids
+    if ids and arguments.all:
+        raise InputError("ids or --all, not both")
     known = list(dict.fromkeys(spec for asked in chapters.asked().values() for spec in asked))
-    chosen = [] if ids else known
+    chosen, known = [] if ids else known, [*known, *also]
     for text in ids:
         fitting = [spec for spec in known if spec.id.startswith(text)]
         if not fitting:
@@ -333,7 +350,11 @@ def measure(arguments: argparse.Namespace, kept: store.Store) -> None:
 def compare(arguments: argparse.Namespace, kept: store.Store) -> None:
     """Print how two runs differ in settings, accuracy and cost."""
     if arguments.b is None:
-        a, b = (stored(arguments.a, store.Store(root)) for root in kept.roots)
+        try:
+            a, b = (stored(arguments.a, store.Store(root)) for root in kept.roots)
+        except InputError as why:
+            needs = "with one id, compare takes a run of your own (run ID --again makes it) and the published one"
+            raise InputError(f"{why}; {needs}; else give two ids") from None
         names = f"{a.spec.id}, your own", f"{b.spec.id}, as published"
     else:
         a, b = (stored(text, kept) for text in (arguments.a, arguments.b))
@@ -369,7 +390,7 @@ def ship(arguments: argparse.Namespace, kept: store.Store) -> None:
     """
     if not arguments.ids and not arguments.all:
         raise InputError("nothing to publish: give beginnings of ids that status prints, or --all")
-    found = [run for spec in planned(arguments.ids) if (run := kept.find(spec)) is not None]
+    found = [run for spec in planned(arguments) if (run := kept.find(spec)) is not None]
     if not found:
         raise InputError("nothing to publish: none of these runs is done")
     target, plan = store.PUBLISHED, {}

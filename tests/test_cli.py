@@ -400,6 +400,18 @@ def test_plan_lists_what_is_to_do_and_status_all_of_it(home, cli):
     assert not (home / "runs").exists()
 
 
+def test_what_one_has_begun_goes_on_by_its_id(kept, cli, monkeypatch):
+    begun, taken = replace(SPEC, seed=7), []
+    kept.save_checkpoint(begun, {}, {})
+    damaged = replace(SPEC, seed=8)
+    kept.checkpoint(damaged).parent.mkdir(parents=True)
+    kept.checkpoint(damaged).write_bytes(b"no tensors")
+    monkeypatch.setattr(command, "train", lambda arguments, store: taken.append(command.wanted(arguments, store)))
+    code, _, said = cli("run", begun.id[:-2])
+    assert (code, taken) == (0, [[begun]])
+    assert f"{damaged.id.split('/')[1]} is left out: its checkpoint is damaged" in said
+
+
 def test_what_is_done_leaves_the_plan_and_what_was_begun_is_partial(kept, cli, monkeypatch):
     done, begun, *others = chapters.asked()["06_evaluation"]
     clean = EvalSpec(attack="none")
@@ -565,10 +577,12 @@ BAD = [
     (["run", "--epochs", "3"], ["needs --dataset and --method"]),
     (["run"], ["nothing to run", "plan", "--all", "--dataset and --method"]),
     (["run", "mnist/nothing"], ["'mnist/nothing'", "plan lists them"]),
+    (["run", "--all", "mnist/sim"], ["ids or --all, not both"]),
+    (["publish", "--all", "mnist/sim"], ["ids or --all, not both"]),
     (["run", "--dataset", "mnist", "--method", "vanilla"], ["'mnist'", "could not be downloaded", "SIMADV_DATA"]),
     (["evaluate", SPEC.id[:-1] + "?"], [f"did you mean '{SPEC.id}'", "fits no run in", "status says which are done"]),
     (["compare", SPEC.id, "mnist/nothing"], ["'mnist/nothing' fits no run in"]),
-    (["compare", SPEC.id], [f"id '{SPEC.id}' fits no run in", "published"]),
+    (["compare", SPEC.id], [f"id '{SPEC.id}' fits no run in", "published", "run ID --again", "two ids"]),
     (["evaluate", SPEC.id, "--attack", "PGD"], ["'PGD'", "FGSM, R+FGSM, BIM, Madry"]),
     (["evaluate", SPEC.id, "--attack", "BIM"], ["'BIM'", "as in BIM(10,40)"]),
     (["evaluate", SPEC.id, "--attack", "BIM(0,40)"], ["n1 = 0", "above 0"]),

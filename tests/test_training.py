@@ -752,7 +752,7 @@ def test_an_adversary_is_checked_before_any_work(adversary):
     x, y = images(4, 8)
     net = tiny_net(4)
     before = copy.deepcopy(net)
-    with pytest.raises(InputError, match=r"must be NoAdversary\(\), Attacker\(attack\) or SIM\(x, ...\)"):
+    with pytest.raises(InputError, match=r"must be an Adversary and carry this x: SIM\(x, ...\)"):
         fit(net, x, y, adversary=adversary(x), optimizer=sgd(net), epochs=1, batch_size=8, seed=0)
     assert same(net, before)
 

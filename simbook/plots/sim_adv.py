@@ -94,6 +94,9 @@ def over_perturbation(seen: pd.DataFrame, *, title: str) -> Figure:
 def by_n1(points: pd.DataFrame, *, title: str) -> Figure:
     """Draw Fig. 7: Madry-Adv's accuracy by n1, a panel a data set; to the right the steps are longer.
 
+    Where fewer than two n1 were run there is no curve, and no range of accuracy to look closer at: it goes from 0 to
+    100 %, and the panel says what was run.
+
     Args:
         points: as :func:`simbook.tables.sim_adv.fig7` makes them.
     """
@@ -108,18 +111,28 @@ def by_n1(points: pd.DataFrame, *, title: str) -> Figure:
             bars = [line.true - line.low, line.high - line.true]
             look = {"marker": "o" if attack.startswith("BIM") else "s", "ms": 5, "lw": 1.5, "color": colour(attack)}
             axes.errorbar(line.n1 + beside, line.true, bars, label=f"under {attack}", **look)
-        missing, across = part[part.true.isna()].n1.unique(), axes.get_xaxis_transform()
-        for n1 in missing:
-            axes.text(n1, 0.5, "not run", transform=across, ha="center", va="center", rotation=90, color="0.4")
         steps, n2 = sorted(part.n1.unique()), int(part.n2.iloc[0])
         axes.set(xlabel=rf"$n_1$ of Madry($n_1$,{n2})-Adv", xticks=steps, title=named(name))
         axes.set_xlim(steps[-1] + 2, steps[0] - 2)
-        if len(missing) == len(steps):
-            axes.set_yticks([])
+        _not_run(axes, part)
     grid[0, 0].set_ylabel("test accuracy (%)")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     sns.despine(figure)
     return figure
+
+
+def _not_run(axes: Axes, part: pd.DataFrame) -> None:
+    """Say in a panel of :func:`by_n1` which n1 were not run; where hardly any was, in a sentence."""
+    steps, run = part.n1.unique(), part[part.true.notna()].n1.unique()
+    if len(run) > 1:
+        for n1 in sorted(set(steps) - set(run)):
+            about = {"ha": "center", "va": "center", "rotation": 90, "color": "0.4"}
+            axes.text(n1, 0.5, "not run", transform=axes.get_xaxis_transform(), **about)
+        return
+    axes.set(ylim=(-3, 103), yticks=[0, 25, 50, 75, 100])
+    said = f"{len(run)} of {len(steps)} was run: $n_1$ = {run[0]:g}" if len(run) else f"none of {len(steps)} was run"
+    about = {"ha": "center", "va": "center", "color": "0.3", "bbox": {"fc": "white", "ec": "none"}}
+    axes.text(0.5, 0.5, said, transform=axes.transAxes, **about)
 
 
 def search_space(places: pd.DataFrame, *, methods: list[str], n1: int) -> Figure:
