@@ -336,7 +336,7 @@ def test_a_net_has_what_autoattack_leaves_of_each_seed_and_all_else_of_the_first
         if measure.attack != "AutoAttack" or run.spec.seed not in left:
             return None
         right = left[run.spec.seed]
-        return {"images": 1000, "true": right, "left": dict.fromkeys(("fab-t", "square"), right)}
+        return {"images": 1000, "true": right, "left": dict.fromkeys(("apgd-ce", "fab-t", "square"), right)}
 
     store = SimpleNamespace(evaluation=evaluation)
     (row,) = survival.survivors(found, Settings(), store=store).itertuples()
@@ -535,11 +535,12 @@ def test_ticks_say_what_was_seen():
     good = survival.ticks(pd.DataFrame([SIGNS]), "mnist")
     assert set(good.loc["A"]) == {"no"}
     bad = {"fgsm": 70.0, "chance": 1.1, "flat": 2.0, "unbounded": 3.0, "from Vanilla": 50.0, "at": [10.0, 20.0]}
-    bad |= {"search": 1.2, chapters.STRONGER: 81.2}
+    bad |= {"search": 1.2, chapters.STRONGER: 81.2, "apgd": 81.4}
     shown = survival.ticks(pd.DataFrame([SIGNS | bad]), "mnist").loc["A"]
     assert all(text.startswith("yes: ") for text in shown)
     assert shown["one step beats many"] == "yes: 10.0 %"
     assert shown["ten starts find less"] == "yes: 1.2 %"
+    assert shown["APGD finds less"] == "yes: 1.4 %"
     both = survival.ticks(pd.DataFrame([SIGNS | {"from Vanilla": 50.0, "from BIM-Adv": 70.0}]), "mnist").loc["A"]
     assert both["another net beats its own"] == "yes: 30.0 %", "the stronger of the two counts"
     unknown = survival.ticks(pd.DataFrame([SIGNS | {"search": np.nan, "from Vanilla": np.nan}]), "mnist").loc["A"]

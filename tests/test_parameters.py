@@ -1,5 +1,6 @@
 """The parameters of the chapters: what is misspelt or out of range stops each in its second cell, before any work."""
 
+import contextlib
 import os
 import re
 import signal
@@ -152,8 +153,11 @@ def test_ctrl_c_is_told_in_one_line(tmp_path):
     deadline = time.monotonic() + 60
     while not (tmp_path / "on").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
-    os.killpg(running.pid, signal.SIGINT)
-    _, said = running.communicate(timeout=60)
+    said = ""
+    while not said:  # one that comes while a library looks after its sockets may be lost there
+        os.killpg(running.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            _, said = running.communicate(timeout=20)
     assert running.returncode == 1
     assert said.splitlines()[-1] == "stopped: what was trained is saved, and the same command goes on"
     assert not (tmp_path / "out.ipynb").exists()

@@ -119,11 +119,9 @@ def ends(axes: Axes, last: pd.DataFrame) -> None:
     for i, (kind, (hue, marker)) in enumerate(FAMILIES.items()):
         of = last[last.family == kind]
         look = {"color": hue, "marker": marker, "ls": "", "ms": 10 if marker == "*" else 7, "mec": "white", "mew": 0.7}
-        # a family of one setting is named in the panel
+        # a family of one setting is named in the panel; the first family lies on top
         label = kind if len(of) > 1 else f"_{kind}"
-        axes.plot(
-            of.F, of.share.clip(*SHOWN), label=label, zorder=4 - i / 100, clip_on=False, **look
-        )  # the first on top
+        axes.plot(of.F, of.share.clip(*SHOWN), label=label, zorder=4 - i / 100, clip_on=False, **look)
     alone = last[~last.family.duplicated(keep=False)]
     named_ = pd.concat([best, followed(last), alone]).drop_duplicates("title")
     # what ends on the right, BIM-Adv, is named beside its marker, the others in a column below it
