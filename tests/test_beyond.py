@@ -748,3 +748,15 @@ def test_chance_counts_what_the_attack_missed(world, monkeypatch):
     monkeypatch.setattr(measures, "withstands_chance", lambda *given, **more: lucky)
     found = Signs(attack="BIM(2,3)", images=12).work(SimpleNamespace(id="a net", epsilon=0.06), net, data)
     assert (found["chance"], found["random"]) == (1, int(lucky.sum()))
+
+
+def test_bands_of_a_reset_policy_end_at_the_seeds_range_and_radii_begin_at_clean_accuracy():
+    line = pd.DataFrame({"epoch": [1.0, 2.0], "full": [0.0, 100.0], "clean": [99.0, 98.0], "robust": [50.0, 60.0]})
+    lines = {"mnist": dict.fromkeys(beyond.POLICIES, line.assign(low=[40.0, 55.0], high=[70.0, 66.0]))}
+    axes = plots.policies(lines, n2=2).axes[0]
+    band = axes.collections[-1].get_paths()[0].vertices
+    at_first = band[band[:, 0] == 1.0][:, 1]
+    assert (at_first.min(), at_first.max()) == (40.0, 70.0)
+    nets = pd.DataFrame([SIGNS | {"clean": 97.0, "at": [90.0] * len(RADII), "reset": "cycle"}])
+    (drawn, *_) = plots.radii(nets, title="t").axes[0].lines
+    assert drawn.get_ydata()[0] == 97.0

@@ -674,3 +674,16 @@ def test_staggered_resets_are_no_forgetting_of_the_papers():
     judged = claims.of_forgetting(swings, "mnist")
     assert judged.verdict.tolist() == ["undecided", "holds"], "BIM-Adv falls as far"
     assert judged.part[0] == "Free-Adv: largest fall (points), the bar is BIM-Adv's > 20.5"
+
+
+def test_error_bars_of_fig_7_end_at_the_interval():
+    shelf, found = full_shelf(made_up)
+    points = tables.fig7(tables.accuracies(found, store=shelf))
+    points = points.assign(low=points.true - 1, high=points.true + 3)
+    axes = plots.by_n1(points, title="").axes[0]
+    assert axes.containers
+    for container in axes.containers:
+        part = points[points.attack.eq(container.get_label().removeprefix("under "))]
+        line, _, (bars,) = container.lines
+        assert line.get_ydata().tolist() == part.true.tolist()
+        assert np.array([ends[:, 1] for ends in bars.get_segments()]) == pytest.approx(part[["low", "high"]].to_numpy())
