@@ -146,9 +146,8 @@ def test_a_wrong_option_is_told_and_nothing_runs(words, message, tmp_path):
 
 
 def test_ctrl_c_is_told_in_one_line(tmp_path):
-    command = of_one_cell(
-        tmp_path, f"import time, pathlib; pathlib.Path({str(tmp_path / 'on')!r}).touch(); time.sleep(60)"
-    )
+    touch = f"pathlib.Path({str(tmp_path / 'on')!r}).touch()"
+    command = of_one_cell(tmp_path, f"import pathlib, time; {touch}; time.sleep(60)")
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 60
     while not (tmp_path / "on").exists() and time.monotonic() < deadline:

@@ -11,7 +11,7 @@ from simbook.measures.survival import Staleness
 from simbook.settings import EvaluationSettings
 from simbook.tables import sim_adv, survival
 from simbook.tables.common import NAMES, NOT_RUN, Found, by_setting, rate, title
-from simbook.tables.spread import half_of, of_mean
+from simbook.tables.spread import half_of, of_mean, paired
 
 # Two bars by data set, percent under the monitor's BIM; on Fashion-MNIST as far below the paper's SIM-Adv as on MNIST,
 # to the nearest 5; on the digits low enough to be crossed.
@@ -159,10 +159,8 @@ def final(group: Found, store: Store | None) -> dict:
         left = pd.Series({seed: 100 * of["true"] / of["images"] for seed, of in records.items() if of}, dtype=float)
         if len(left):  # else clean is what the monitor saw
             row |= {name: left.mean(), f"{name} sd": left.std(), f"{name} seeds": len(left)}
-            row |= {
-                f"{name} by seed": left.to_dict(),
-                f"{name} images": max(of["images"] for of in records.values() if of),
-            }
+            row[f"{name} by seed"] = left.to_dict()
+            row[f"{name} images"] = max(of["images"] for of in records.values() if of)
     return row
 
 
@@ -184,15 +182,9 @@ def unsure(a: pd.Series, b: pd.Series, what: str) -> float:
 
 
 def by_pairs(a: pd.Series, b: pd.Series, what: str) -> tuple[float, float] | None:
-    """Return by how much one setting's ``what`` is above another's, and half of Student's 95 % interval, seed by seed.
-
-    The same seed is the same first weights and the same batches. None where fewer than two seeds are shared.
-    """
-    first, second = (row.get(f"{what} by seed") for row in (a, b))
-    if not (isinstance(first, dict) and isinstance(second, dict)):
-        return None
-    gaps = pd.Series({seed: first[seed] - second[seed] for seed in first if seed in second}, dtype=float)
-    return (gaps.mean(), of_mean(gaps)) if len(gaps) > 1 else None
+    """Return by how much one setting's ``what`` is above another's: :func:`simbook.tables.spread.paired`."""
+    each = [row.get(f"{what} by seed") for row in (a, b)]
+    return paired(*map(pd.Series, each)) if all(isinstance(of, dict) for of in each) else None
 
 
 def late_of(lines: list[pd.DataFrame]) -> list[pd.Series]:

@@ -124,15 +124,27 @@ def difference(first: pd.DataFrame, second: pd.DataFrame, *, parts: tuple[float,
     if any(rows.seed.duplicated().any() for rows in sides):
         raise ValueError("a seed is there twice: these rows are of more than one setting")
     by_seed = [part * rows.set_index("seed").true for part, rows in zip(parts, sides, strict=True)]
-    gaps = by_seed[0].sub(by_seed[1]).dropna()
-    if len(gaps) > 1:
-        gap, half, seeds = gaps.mean(), of_mean(gaps), f" ({len(gaps)}{GLUE}seeds)"
+    if together := paired(*by_seed):
+        gap, half = together
+        seeds = f" ({len(by_seed[0].index.intersection(by_seed[1].index))}{GLUE}seeds)"
     else:
         gap = by_seed[0].mean() - by_seed[1].mean()
         half = np.hypot(*(part * _half(*pair) for part, pair in zip(parts, (sides, sides[::-1]), strict=True)))
         both = "1 seed" if counts == [1, 1] else f"{counts[0]} and {counts[1]} seeds"
         seeds = f" ({both.replace(' ', GLUE)})"
     return Margin(gap, half, seeds, most=100.0)
+
+
+def paired(first: pd.Series, second: pd.Series) -> tuple[float, float] | None:
+    """Return the mean difference of two settings seed by seed and half of its 95 % interval (Student's).
+
+    The same seed is the same first weights and the same batches. None where fewer than two seeds are shared.
+
+    Args:
+        first, second: a number by seed.
+    """
+    gaps = first.sub(second).dropna()
+    return (gaps.mean(), of_mean(gaps)) if len(gaps) > 1 else None
 
 
 def half_of(sd: float, count: int, *, of: int) -> float:
