@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from simadv.attacks import Attack, predict, random_start
-from simadv.checks import images, one_of, whole
+from simadv.checks import InputError, images, one_of, whole
 from simadv.graphs import Replayed
 
 RESETS = ("cycle", "staggered", "never", "random")
@@ -111,7 +111,8 @@ class SIM(Adversary):
         labels, projection, mode: as in :class:`simadv.attacks.Attack`.
 
     Raises:
-        InputError: a name is not known, a number is out of range, or ``x`` are no images in [0, 1].
+        InputError: a name is not known, a number is out of range, a step is lost in the rounding of what is carried,
+            or ``x`` are no images in [0, 1].
 
     Chapter: :doc:`05_sim_adv`.
     """
@@ -128,6 +129,8 @@ class SIM(Adversary):
         # a step is BIM's own
         self.x, self.step = x, Replayed(replace(self.attack, n2=k).climb)
         self.carried = Carried(x, moves=() if reset == "random" else (epsilon, epsilon / n1))
+        if epsilon / n1 * self.carried.levels < 0.5:
+            raise InputError(f"epsilon / n1 = {epsilon / n1:g} moves no pixel; it must be at least {0.5 / 65535:.1e}")
         phases = torch.randint(n2, (len(x),), generator=torch.Generator().manual_seed(whole("seed", seed, least=0)))
         self.phase = phases.to(x.device) if reset == "staggered" else torch.zeros_like(phases, device=x.device)
 

@@ -57,18 +57,18 @@ def whole(name: str, value: object, *, least: int) -> int:
     return index(number(name, value, least=least, most=2**63 - 1))
 
 
-def images(x: object, *labels: object) -> None:
-    """Check that ``x`` are images and that ``labels``, where given, are their labels.
+def images(x: object, *labels: object, name: str = "x") -> None:
+    """Check that ``x``, in messages ``name``, are images and that ``labels``, where given, are their labels.
 
     Raises:
         InputError: ``x`` are no float32 or float64 ``(N, C, H, W)`` from 0 to 1, N at least 1 (fewer bits would round
             steps away), or a label no int64 ``(N,)`` from 0.
     """
     if not all(isinstance(part, torch.Tensor) for part in (x, *labels)):
-        said = ", ".join(f"{name} is a {type(part).__name__}" for name, part in zip("xy", (x, *labels), strict=False))
-        raise InputError(f"{said}; images and labels must be tensors")
+        kinds = " and y a ".join(type(part).__name__ for part in (x, *labels))
+        raise InputError(f"{name} is a {kinds}; images and labels must be tensors")
     if not (x.ndim == 4 and x.dtype in (torch.float, torch.double) and len(x) and 0 <= x.min() <= x.max() <= 1):
-        raise InputError(f"x {x.dtype} {tuple(x.shape)}: images must be float32 or float64 (N, C, H, W) from 0 to 1")
+        raise InputError(f"{name} {x.dtype} {tuple(x.shape)}: images must be float32 or float64 (N, C, H, W) in [0, 1]")
     for y in labels:
         if not (y.shape == x.shape[:1] and y.dtype == torch.int64 and y.min() >= 0):
             raise InputError(f"{len(x)} images, y {y.dtype} {tuple(y.shape)}: y must be int64 (N,) >= 0, one an image")

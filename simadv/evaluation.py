@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from simadv.attacks import Attack, predict
-from simadv.checks import InputError, images
+from simadv.checks import InputError, images, whole
 from simadv.training import generator_for, steady_allocator
 
 
@@ -54,11 +54,13 @@ def accuracy(
     On glibc the process keeps the memory that it frees from then on.
 
     Raises:
-        InputError: ``x`` are no images in [0, 1], ``y`` not one label an image, or ``attack`` no attack.
+        InputError: ``x`` are no images in [0, 1], ``y`` not one label an image, ``attack`` no attack, or a number is
+            out of range.
 
     Chapter: :doc:`06_evaluation`.
     """
     images(x, y)
+    batch_size, seed = whole("batch_size", batch_size, least=1), whole("seed", seed, least=0)
     if not isinstance(attack, Attack | None):
         raise InputError(f"attack = {attack!r} must be an Attack or None; Attack.parse reads 'BIM(10,40)'")
     steady_allocator()

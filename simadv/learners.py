@@ -6,9 +6,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from simadv.attacks import cross_entropy
-from simadv.checks import number, whole
+from simadv.checks import InputError, images, number, whole
 from simadv.graphs import Replayed
 
+PRECISIONS = ("float32", "bf16")
 # below AVX-512 torch computes bf16 number by number
 NATIVE = torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "NO AVX", "AVX2")
 
@@ -21,6 +22,8 @@ class Adversarial:
         objective: ``(model, x_hat, x_tilde, y) -> scalar`` (Eq. 6).
         optimizer: updates the model's parameters.
         precision: ``float32`` or ``bf16`` (autocast).
+
+    Called, it raises InputError where the first examples of a reader's own adversary are no images in [0, 1].
     """
 
     def __init__(self, model: nn.Module, optimizer, adversary, objective, precision: str) -> None:
@@ -30,6 +33,7 @@ class Adversarial:
         kept = [group.get("capturable", isinstance(optimizer, torch.optim.SGD)) for group in optimizer.param_groups]
         self.update = Replayed(self._update) if all(kept) else self._update
         self.updates = objective.updates if adversary.makes else 1  # passes an image that reach the weights
+        self.looked = not adversary.makes
 
     @property
     def passes(self) -> tuple[int, int]:
@@ -43,6 +47,10 @@ class Adversarial:
             self.model.train()
         with autocast(x_hat.device, self.precision):
             x_tilde = self.adversary(self.model, x_hat, y, index, epoch=epoch, view=view, generator=generator)
+        if not self.looked:  # at the first batch alone: a device has to be waited for
+            self.looked = images(x_tilde, y, name="examples") is None
+            if not x_tilde.is_leaf:
+                raise InputError("examples have a graph, by which the loss would reach the attack; detach() them")
         # rates are numbers inside a graph: another rate, another graph
         loss = self.update(self.model, x_hat, x_tilde, y, *(group["lr"] for group in self.optimizer.param_groups))
         self.adversary.observe(x_hat, x_tilde, index, epoch=epoch, view=view)

@@ -117,7 +117,7 @@ class AdversarialHalf(CrossEntropy):
         return cross_entropy(model(x_tilde), y)
 
 
-class DomainAdaptation:
+class DomainAdaptation(CrossEntropy):
     r"""ATDA's objective: both cross-entropies, summed, + lambda (UDA + SDA) (section 3.1; Song et al. 2019).
 
     Args:
@@ -126,8 +126,6 @@ class DomainAdaptation:
         beta: step of the centres (0.1 in the paper).
         coral_form: ``scatter`` or ``cov``, see :func:`coral`.
     """
-
-    updates = 2
 
     def __init__(self, classes: int, *, lambda_: float, beta: float, coral_form: str, device="cpu") -> None:
         self.lambda_ = number("lambda_", lambda_, least=0)

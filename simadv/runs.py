@@ -1,10 +1,9 @@
-r"""From a spec to a trained model and its numbers: look it up, or go on from a checkpoint, or train it."""
+r"""From a spec to a trained model: look it up, or go on from a checkpoint, or train it, and store it."""
 
 import os
 import platform
 import re
 import subprocess
-import time
 import warnings
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,14 +11,14 @@ from functools import cache
 
 import torch
 
-from simadv import data, evaluation
+from simadv import data
 from simadv.adversaries import SIM, Attacker, NoAdversary
 from simadv.attacks import Attack
 from simadv.checks import InputError
 from simadv.learners import NATIVE, Adversarial, FreeReplay
 from simadv.losses import AdversarialHalf, CrossEntropy, DomainAdaptation
 from simadv.neighbours import MEP, Consistency, FreeSIM
-from simadv.specs import CLASSES, IMAGE_SHAPES, METHODS, TEST_IMAGES, TRAINING_IMAGES, EvalSpec, RunSpec
+from simadv.specs import CLASSES, IMAGE_SHAPES, METHODS, TRAINING_IMAGES, RunSpec
 from simadv.store import HOME, Run, Store, build_model, default
 from simadv.training import Monitor, Trainer
 
@@ -184,38 +183,3 @@ def load_or_run(
         history = progress.pop("history")
         cost = {name: value for name, value in progress.items() if name not in ("epoch", "step")}
         return store.finish(spec, trainer.learner.model, history, cost, provenance(target, alone=alone and not kept))
-
-
-def measure(run: Run, spec, work, *, store: Store | None = None, device: str = "auto", alone: bool = False) -> dict:
-    """Return what is stored of a measure of a run; else do the work and store its outcome, seconds and provenance.
-
-    Args:
-        spec: what the measure is: a frozen dataclass with an ``id``, as :class:`simadv.specs.EvalSpec`.
-        work: ``(model, dataset) -> dict`` of plain numbers and lists.
-    """
-    store = store or default()
-    if (found := store.evaluation(run, spec)) is not None:
-        return found
-    target = pick_device(device)
-    model, dataset = store.model(run, device=target), load_data(run.spec.dataset, target)
-    store.writable(run.spec)  # before the work, not after it
-    began = time.perf_counter()
-    result = work(model, dataset)
-    about = {"seconds": time.perf_counter() - began, "provenance": provenance(target, alone=alone)}
-    return store.add_evaluation(run, spec, result | about)
-
-
-def evaluate(run: Run, spec: EvalSpec, **options) -> dict:
-    """Return the accuracy of a run under an attack: how many of ``images`` it gets right, ``true`` and ``predicted``.
-
-    ``options`` are those of :func:`measure`: a stored evaluation is found, a missing one is made and stored.
-    """
-
-    if (spec.images or 0) > (most := TEST_IMAGES[run.spec.dataset]):
-        raise InputError(f"images = {spec.images}: the test set of {run.spec.dataset} has {most}")
-
-    def work(model, dataset: data.Dataset) -> dict:
-        x, y, label = dataset.x_test[: spec.images], dataset.y_test[: spec.images], f"{run.spec.id} under {spec.attack}"
-        return asdict(evaluation.accuracy(model, x, y, spec.attack_on(run.spec), seed=spec.seed, label=label))
-
-    return measure(run, spec, work, **options)

@@ -249,6 +249,8 @@ class EvalSpec:
         if self.images is not None:
             whole("images", self.images, least=1)
         whole("seed", self.seed, least=0)
+        if self.attack == "none" and (self.epsilon, self.projection) != (None, "ball"):
+            raise InputError("attack = 'none' leaves images as they are: it takes no epsilon and no projection")
 
     @property
     def id(self) -> str:

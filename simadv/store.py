@@ -38,7 +38,11 @@ class StoreError(InputError):
 
 
 def write_whole(path: Path, write) -> None:
-    """Call ``write(part)`` and move the part to ``path`` once it is on disk: ``path`` never holds half a file."""
+    """Call ``write(part)`` and move the part to ``path`` once it is on disk: ``path`` never holds half a file.
+
+    Raises:
+        OSError: the disk is full, say; what was there stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -46,6 +50,8 @@ def write_whole(path: Path, write) -> None:
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
+    except (OSError, SafetensorError) as error:  # a full disk names no file
+        raise OSError(f"{path} was not written, and is as it was: {error}") from error
     finally:
         part.unlink(missing_ok=True)
 

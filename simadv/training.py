@@ -22,7 +22,7 @@ from tqdm import tqdm
 from simadv.attacks import Attack, predict
 from simadv.checks import InputError, images, one_of, whole
 from simadv.data import Identity, batches
-from simadv.learners import Adversarial, autocast
+from simadv.learners import PRECISIONS, Adversarial, autocast
 from simadv.losses import CrossEntropy
 
 
@@ -53,6 +53,10 @@ class Monitor:
     y: Tensor
     attack: Attack
     precision: str
+
+    def __post_init__(self) -> None:
+        images(self.x, self.y)
+        one_of("precision", self.precision, PRECISIONS)
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """Return clean and robust accuracy in percent."""
@@ -279,16 +283,21 @@ def fit(
 
     Raises:
         InputError: ``x`` and ``y`` are not images in [0, 1] with one label each, a number is out of range,
-            ``precision`` is neither float32 nor bf16, or ``adversary`` is none, or carries other images.
+            ``precision`` is neither float32 nor bf16, ``adversary`` is none, or carries other images, or makes none,
+            ``optimizer`` is another model's, or ``monitor`` has no ``passes``.
         FloatingPointError: the loss or a weight is no longer a number. KeyboardInterrupt: Ctrl-C came.
 
     Chapter: :doc:`02_background`.
     """
     images(x, y)
-    one_of("precision", precision, ("float32", "bf16"))
+    one_of("precision", precision, PRECISIONS)
     own, made = getattr(adversary, "x", x), hasattr(adversary, "makes") and not isinstance(adversary, type)
     if not made or own.dtype != x.dtype or not torch.equal(own, x):
         raise InputError(f"adversary {type(adversary).__name__} must be an Adversary and carry this x: SIM(x, ...)")
+    if not {p for group in optimizer.param_groups for p in group["params"]} & set(model.parameters()):
+        raise InputError("optimizer holds no parameter of this model, which would stay as it is")
+    if monitor is not None and not hasattr(monitor, "passes"):
+        raise InputError(f"monitor {monitor!r} must have passes, a pair of forward and backward, as Monitor has")
     learner = Adversarial(model, optimizer, adversary, objective or CrossEntropy(), precision)
     trainer = Trainer(learner, x, y, epochs=epochs, batch_size=batch_size, seed=seed, monitor=monitor)
     trainer.run()

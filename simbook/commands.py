@@ -17,13 +17,36 @@ from simadv import __version__, runs, store
 from simadv.checks import InputError, guess, number, whole
 from simadv.specs import CHOICES, DATASETS, METHODS, EvalSpec, RunSpec, run_spec
 from simbook import audit, chapters, doubts, publish
+from simbook.measures.base import take
 from simbook.workers import WorkerError
 
 EXITS = {FloatingPointError: 1, WorkerError: 1, InputError: 2, runs.Unfinished: 3, KeyboardInterrupt: 130}
 EXITS |= {OSError: 1, SafetensorError: 1}  # the disk is full, or a file is none; what was whole before is whole now
-NUMBERS = {"epochs": int, "batch_size": int, "seed": int, "n2": int, "m": int, "images": int, "monitor_images": int}
-NUMBERS |= {"k": int, "fresh": int, "momentum": float}
-NUMBERS |= {"lr": float, "epsilon": float, "n1": float, "lambda_": float, "beta": float, "weight_decay": float}
+# The settings of a run of one's own that are no choice among names, and what help says of all.
+VALUES = {
+    "epochs": (int, "passes over the training set (free: epochs / m of them, each batch m times)"),
+    "lr": (float, "learning rate"),
+    "seed": (int, "of first weights, order of images, and random starts (default: 0)"),
+    "epsilon": (float, "bound of the perturbation, in pixels of [0, 1]"),
+    "n1": (float, "a step of the attack is epsilon / n1"),
+    "n2": (int, "steps of the attack; of a method that carries examples, the epochs from reset to reset"),
+    "k": (int, "steps an epoch (sim-k)"),
+    "m": (int, "how often each batch is replayed (free)"),
+    "fresh": (int, "a gradient of its own in every so many epochs, 0 for never (free-sim)"),
+    "momentum": (float, "of the carried directions (free-sim, mep)"),
+    "lambda_": (float, "weight of the domain adaptation (atda, bim-atda) or of the consistency (mep)"),
+    "beta": (float, "rate of the class centres (atda, bim-atda)"),
+    "batch_size": (int, "images an update"),
+    "weight_decay": (float, "of the optimizer"),
+    "images": (int, "train on the first so many (default: all)"),
+    "monitor": (str, "attack that is watched after each epoch, as BIM(10,40), or none"),
+    "monitor_images": (int, "watch it on the first so many of the test set"),
+}
+METAVARS = {int: "N", float: "X", str: "ATTACK"}
+ABOUT = {"model": "the net", "optimizer": "the optimizer", "schedule": "steps: lr / 10 at 1/2 and 3/4 of the epochs"}
+ABOUT |= {"augment": "of the images", "precision": "of training", "reset": "when carried examples start afresh"}
+ABOUT |= {"labels": "what examples are pushed away from", "projection": "onto the ball, or the step alone (Eq. 3)"}
+ABOUT |= {"mode": "the net's, while it is attacked", "coral": "form of Eq. 7"}
 
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -102,17 +125,18 @@ def of_training(run: Parser) -> None:
     run.add_argument("--all", action="store_true", help="everything that plan lists, in its order")
     run.add_argument("--dataset", help=f"a run of your own: {', '.join(DATASETS)}")
     run.add_argument("--method", help=f"a run of your own: {', '.join(METHODS)}")
-    for name, kind in NUMBERS.items():
-        spellings = dict.fromkeys((f"--{name.rstrip('_')}", f"--{name.rstrip('_').replace('_', '-')}"))
-        run.add_argument(*spellings, dest=name, type=kind, help=argparse.SUPPRESS)
-    for name in set(CHOICES) - {"dataset", "method"}:
-        run.add_argument(f"--{name}", help=argparse.SUPPRESS)
     run.add_argument("--budget", metavar="TIME", help="stop at a checkpoint before this time is out: 90s, 9m, 1.5h")
     run.add_argument("--jobs", type=int, default=1, help="train so many planned runs side by side (default: 1)")
     run.add_argument("--again", action="store_true", help="train what is published anew, in your store, to compare it")
     run.add_argument("--alone", action="store_true", help="your word that nothing else runs on the device")
-    settings = sorted(name.rstrip("_") for name in {*NUMBERS, *CHOICES})
-    run.epilog = f"Settings of a run of your own: --{' --'.join(settings)}."
+    own = run.add_argument_group("settings of a run of your own", "default: the book's, for this data set and method")
+    for name, (kind, told) in VALUES.items():
+        spellings = dict.fromkeys((f"--{name.rstrip('_').replace('_', '-')}", f"--{name.rstrip('_')}"))
+        run.options += spellings
+        own.add_argument(*spellings, dest=name, type=kind, metavar=METAVARS[kind], help=told)
+    for name, told in ABOUT.items():
+        run.options.append(f"--{name}")
+        own.add_argument(f"--{name}", metavar="NAME", help=f"{told}: {', '.join(CHOICES[name])}")
 
 
 def listing(kept: store.Store, *, todo: bool) -> None:
@@ -180,7 +204,9 @@ def wanted(arguments: argparse.Namespace, kept: store.Store) -> list[RunSpec]:
     Raises:
         InputError: nothing, or nothing known, was asked for.
     """
-    own = {name: given for name in {*NUMBERS, *CHOICES} if (given := getattr(arguments, name)) is not None}
+    own = {name: given for name in {*VALUES, *CHOICES} if (given := getattr(arguments, name)) is not None}
+    if own.get("monitor") == "none":
+        own["monitor"] = None
     if own:
         if arguments.ids or arguments.all or arguments.jobs > 1 or not {"dataset", "method"} <= own.keys():
             raise InputError("a run of your own needs --dataset and --method, and goes with no ids, --all or --jobs")
@@ -308,9 +334,10 @@ def one_by_one(specs: list[RunSpec], kept: store.Store, *, deadline: float | Non
         try:
             run = chapters.complete(spec, measures_of(spec), store=kept, deadline=deadline, **options)
         except (FloatingPointError, WorkerError, store.StoreError) as why:
+            said = str(why) if spec.id in str(why) else f"{spec.id}: {why}"
             if len(specs) == 1:
-                raise
-            print(f"{spec.id}: {why}", file=sys.stderr)
+                raise type(why)(said) from why
+            print(f"error: {said}", file=sys.stderr)
             failed.append(spec.id)
             continue
         last = ", ".join(f"{name} {value:.4g}" for name, value in run.history[-1].items())
@@ -331,7 +358,7 @@ def measure(arguments: argparse.Namespace, kept: store.Store) -> None:
     """Measure a run and print its accuracy under both label conventions."""
     run = stored(arguments.id, kept)
     spec = EvalSpec(attack=arguments.attack, epsilon=arguments.epsilon, images=arguments.images, seed=arguments.seed)
-    result = runs.evaluate(run, spec, store=kept, device=arguments.device)
+    result = take(run, spec, store=kept, device=arguments.device)
     shares = {labels: 100 * result[labels] / result["images"] for labels in ("true", "predicted")}
     print(f"{run.spec.id} under {spec.attack}, {result['images']} images:", end=" ")
     print(f"{shares['true']:.2f} % (true labels), {shares['predicted']:.2f} % (predicted labels)")
@@ -426,6 +453,6 @@ def main(words: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except tuple(EXITS) as stop:
-        print(f"error: {stop}" if isinstance(stop, InputError | OSError | SafetensorError) else stop, file=sys.stderr)
+        print(stop if isinstance(stop, KeyboardInterrupt | runs.Unfinished) else f"error: {stop}", file=sys.stderr)
         return next(code for kind, code in EXITS.items() if isinstance(stop, kind))
     return 0

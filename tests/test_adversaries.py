@@ -396,6 +396,8 @@ def test_an_attacker_is_its_attack():
             "reset = 'stagger' .*did you mean 'staggered'.*allowed: cycle, staggered, never, random",
         ),
         ({"n1": 0}, "n1 = 0 must be above 0"),
+        ({"n1": 1e5}, r"epsilon / n1 = 3e-06 moves no pixel; it must be at least 7.6e-06"),
+        ({"n1": 1e9}, "epsilon / n1 = 3e-10 moves no pixel"),
         ({"n2": 0}, "n2 = 0 must be at least 1"),
         ({"epsilon": -1}, "epsilon = -1 must be above 0"),
         ({"labels": "none"}, "labels = 'none' .*allowed: true, predicted"),

@@ -14,6 +14,7 @@ from simadv.store import Store, write_record
 from simbook import audit
 from simbook import commands as command
 from simbook.measures.autoattack import AutoAttack
+from simbook.measures.base import take
 
 ATTACKS = ("none", "FGSM", "BIM(2,3)")
 
@@ -26,7 +27,7 @@ def kept(tmp_path_factory) -> Store:
         settings = {"epochs": 3, "images": 256, "monitor": None, "precision": "float32"}
         run = runs.load_or_run(run_spec("digits", "vanilla", seed=seed, **settings), store=kept, device="cpu")
         for attack in ATTACKS:
-            runs.evaluate(run, EvalSpec(attack=attack, images=40), store=kept, device="cpu")
+            take(run, EvalSpec(attack=attack, images=40), store=kept, device="cpu")
     return kept
 
 

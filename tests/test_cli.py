@@ -229,7 +229,10 @@ def test_a_full_disk_is_one_line_and_code_1_and_what_was_saved_stays(home, cli, 
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(store, "save_file", full)
-    assert cli(*OWN) == (1, "", "error: Error while serializing: I/O error: No space left on device (os error 28)\n")
+    code, out, err = cli(*OWN)
+    assert (code, out) == (1, "")
+    said = r"error: \S+/checkpoint.safetensors was not written, and is as it was: .*No space left on device.*\n"
+    assert re.fullmatch(said, err)
     monkeypatch.undo()
     monkeypatch.setenv("SIMADV_STORE", str(home / "runs"))
     assert tree(home) == before
@@ -256,16 +259,18 @@ def test_every_setting_of_a_spec_has_an_option(capsys):
     with pytest.raises(SystemExit):
         command.parser().parse_args(["run", "--help"])
     text = capsys.readouterr().out
-    for name in vars(SPEC).keys() - {"semantics", "monitor"}:
-        assert f"--{name.rstrip('_')}" in text
+    text = text.split("settings of a run of your own:")[1]
+    for name in vars(SPEC).keys() - {"semantics", "dataset", "method"}:
+        words = name.rstrip("_").replace("_", "-")
+        # what it means stands behind it, or below it where there is no room
+        assert re.search(rf"^  --{words} [A-Z]+(, --\w+ [A-Z]+)?\s+\w", text, re.MULTILINE), name
 
 
 def test_a_run_that_diverges_says_so_in_a_line(home, cli):
     code, out, err = cli(*OWN, "--lr", "1e38", "--precision", "float32", "--epochs", "2")
     assert (code, out) == (1, "")
-    assert re.fullmatch(
-        r"the loss of epoch \d is (nan|inf), \d+ weights after it are not finite: the run diverged\n", err
-    )
+    said = r"the loss of epoch \d is (nan|inf), \d+ weights after it are not finite: the run diverged"
+    assert re.fullmatch(rf"error: digits/\S+: {said}\n", err)
 
 
 TINY = {"epochs": 1, "images": 64, "monitor": None, "batch_size": 32}

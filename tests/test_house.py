@@ -39,7 +39,6 @@ EDGES = {
         "attacks",
         "checks",
         "data",
-        "evaluation",
         "learners",
         "losses",
         "neighbours",

@@ -10,6 +10,7 @@ from simadv.specs import EvalSpec, run_spec
 from simadv.store import Store, StoreError, read_record, write_record
 from simbook import chapters, publish
 from simbook import commands as command
+from simbook.measures.base import take
 
 TINY = {"epochs": 1, "images": 64, "monitor": None, "batch_size": 32, "precision": "float32"}
 CLEAN, FGSM, BIM = (EvalSpec(attack=attack, images=20) for attack in ("none", "FGSM", "BIM(2,3)"))
@@ -25,7 +26,7 @@ def trained(tmp_path_factory) -> Store:
     for spec in (FIRST, SECOND, WIDE, OWN):
         run = runs.load_or_run(spec, store=kept, device="cpu")
         for measure in (CLEAN, FGSM, BIM):
-            runs.evaluate(run, measure, store=kept, device="cpu")
+            take(run, measure, store=kept, device="cpu")
     return kept
 
 
@@ -76,7 +77,7 @@ def test_publishing_again_copies_what_is_new_alone(kept, capsys):
     out = shown("publish", SECOND.id, capsys=capsys)[1]
     assert out.endswith(f"run.json  not measured: {FGSM.id}\n")
     assert published(kept) == expected(SECOND, CLEAN)
-    runs.evaluate(kept.find(SECOND), FGSM, store=kept, device="cpu")
+    take(kept.find(SECOND), FGSM, store=kept, device="cpu")
     assert shown("publish", SECOND.id, capsys=capsys)[1] == f"{SECOND.id}: evals/{FGSM.id}.json\n"
     assert shown("publish", SECOND.id, capsys=capsys)[1] == f"{SECOND.id}: nothing new\n"
     assert published(kept) == expected(SECOND, CLEAN, FGSM)

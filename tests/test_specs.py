@@ -454,6 +454,12 @@ def test_an_evaluation_is_at_the_runs_epsilon_unless_it_has_its_own():
     assert (mine.kind, mine.epsilon, mine.projection) == ("R+FGSM", 0.05, "literal")
 
 
+@pytest.mark.parametrize("settings", [{"epsilon": 0.2}, {"projection": "literal"}])
+def test_clean_images_have_no_settings_of_an_attack(settings):
+    with pytest.raises(InputError, match=r"attack = 'none' .*takes no epsilon and no projection"):
+        EvalSpec(attack="none", **settings)
+
+
 @pytest.mark.parametrize("attack", ["none", "BIM(10,40)"])
 @pytest.mark.parametrize(
     ("settings", "message"),

@@ -22,6 +22,8 @@ from simadv import checks, data, evaluation, runs, store
 from simadv.checks import InputError
 from simadv.specs import EvalSpec, run_spec
 from simadv.store import Store, StoreError, read_record, write_record, write_whole
+from simbook.measures import base
+from simbook.measures.base import take
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEC = run_spec(
@@ -37,7 +39,7 @@ def train(spec, *roots, **options):
 
 
 def measure(run, spec, *roots, **options):
-    return runs.evaluate(run, spec, store=Store(*roots), **({"device": "cpu"} | options))
+    return take(run, spec, store=Store(*roots), **({"device": "cpu"} | options))
 
 
 def tree(root: Path) -> dict[str, bytes | None]:
@@ -403,12 +405,13 @@ def test_the_default_store_is_the_readers_own_over_the_published_one(own_store, 
     assert store.default().roots == [ROOT / "local_runs", ROOT / "book" / "runs"]
 
 
-def test_a_folder_that_cannot_be_written_to_is_told_before_a_measure_begins(root, tmp_path):
+def test_a_folder_that_cannot_be_written_to_is_told_before_a_measure_begins(root, tmp_path, monkeypatch):
     run = Store(root).get(SPEC.id)
     (tmp_path / "digits").write_text("a file where a folder must be")
     own = Store(tmp_path, root)
+    monkeypatch.setattr(base, "accuracy", lambda *_, **__: pytest.fail("work"))
     with pytest.raises(StoreError, match=rf"{SPEC.id} cannot be written to \(.*\); SIMADV_STORE names another"):
-        runs.measure(run, EvalSpec(attack="none", images=3), lambda model, data: pytest.fail("work"), store=own)
+        take(run, EvalSpec(attack="none", images=3), store=own)
 
 
 def test_a_message_does_not_list_hundreds_of_names():
@@ -492,7 +495,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path, error):
         raise error
 
     path = tmp_path / "deep" / "file"
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error), match=rf"{path} was not written.*disk full" if str(error) else None):
         write_whole(path, half)
     assert tree(tmp_path) == {"deep": None}
     write_whole(path, lambda part: part.write_text("old"))

@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from simadv import evaluation, learners, models, runs, specs
-from simadv.adversaries import SIM, Attacker, NoAdversary
+from simadv.adversaries import SIM, Adversary, Attacker, NoAdversary
 from simadv.attacks import Attack
 from simadv.checks import InputError
 from simadv.data import Identity, PadCropFlip
@@ -27,6 +27,7 @@ from simadv.runs import rate_of, trainer_of
 from simadv.specs import EvalSpec, run_spec
 from simadv.store import Store
 from simadv.training import Monitor, Progress, Trainer, fit, generator_for
+from simbook.measures import base
 
 CPU = torch.device("cpu")
 
@@ -727,7 +728,7 @@ def test_a_readers_tensors_are_checked_before_any_work(spoil):
     net = tiny_net(4)
     before = copy.deepcopy(net)
     x, y = spoil(*images(4, 8))
-    said = r"must be tensors|float32 or float64 \(N, C, H, W\) from 0 to 1|y must be int64 \(N,\) >= 0, one an image"
+    said = r"must be tensors|float32 or float64 \(N, C, H, W\) in \[0, 1\]|y must be int64 \(N,\) >= 0, one an image"
     with pytest.raises(InputError, match=said):
         fit(net, x, y, adversary=NoAdversary(), optimizer=sgd(net), epochs=1, batch_size=8, seed=0)
     with pytest.raises(InputError, match=said):
@@ -755,6 +756,67 @@ def test_an_adversary_is_checked_before_any_work(adversary):
     with pytest.raises(InputError, match=r"must be an Adversary and carry this x: SIM\(x, ...\)"):
         fit(net, x, y, adversary=adversary(x), optimizer=sgd(net), epochs=1, batch_size=8, seed=0)
     assert same(net, before)
+
+
+class Maker(Adversary):
+    """A reader's own adversary, which makes what it was given."""
+
+    def __init__(self, make) -> None:
+        self.make = make
+
+    def __call__(self, model, x_hat, y, index, *, epoch, view, generator):
+        return self.make(model, x_hat)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda model, x: None, "examples is a NoneType and y a Tensor; images and labels must be tensors"),
+        (lambda model, x: x + 0.5, r"examples torch.float64 \(4, 1, 8, 8\): images must be"),
+        (lambda model, x: x.bfloat16(), "examples torch.bfloat16"),
+        (lambda model, x: x[:2], "2 images, y torch.int64"),
+        (lambda model, x: x * model(x).sum().sigmoid(), r"examples have a graph, .*; detach\(\) them"),
+    ],
+)
+def test_examples_of_a_readers_own_adversary_are_looked_at_before_the_first_update(make, said):
+    x, y = images(4, 8)
+    net = tiny_net(4)
+    before = copy.deepcopy(net)
+    with pytest.raises(InputError, match=said):
+        fit(net, x, y, adversary=Maker(make), optimizer=sgd(net), epochs=1, batch_size=4, seed=0)
+    assert same(net, before)
+
+
+def test_an_optimizer_of_another_model_is_refused():
+    x, y = images(4, 8)
+    settings = {"adversary": NoAdversary(), "epochs": 1, "batch_size": 4, "seed": 0}
+    net, other = tiny_net(4), tiny_net(5)
+    with pytest.raises(InputError, match="optimizer holds no parameter of this model"):
+        fit(net, x, y, optimizer=sgd(other), **settings)
+    both = torch.optim.SGD([*net.parameters(), *other.parameters()], 0.1)
+    before = copy.deepcopy(net.state_dict())
+    fit(net, x, y, optimizer=both, **settings)
+    assert not any(torch.equal(value, before[name]) for name, value in net.named_parameters())
+
+
+def test_a_monitor_is_checked_before_the_first_epoch():
+    x, y = images(4, 8)
+    net = tiny_net(4)
+    settings = {"adversary": NoAdversary(), "optimizer": sgd(net), "epochs": 1, "batch_size": 4, "seed": 0}
+    with pytest.raises(InputError, match="must have passes, a pair of forward and backward"):
+        fit(net, x, y, monitor=lambda model: pytest.fail("watched"), **settings)
+    attack = Attack.parse("FGSM", epsilon=0.1)
+    with pytest.raises(InputError, match=r"precision = 'float16' is not known.*allowed: float32, bf16"):
+        Monitor(x, y, attack, "float16")
+    with pytest.raises(InputError, match="one an image"):
+        Monitor(x, y[:3], attack, "float32")
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"batch_size": 2.5}, {"seed": -1}, {"seed": "1"}])
+def test_numbers_of_an_accuracy_are_checked(wrong):
+    (name,) = wrong
+    with pytest.raises(InputError, match=f"{name} = .* must be"):
+        accuracy(tiny_net(4), *images(4, 8), **wrong)
 
 
 def test_a_run_that_goes_on_leaves_torch_s_own_generator_alone(own_store):
@@ -806,7 +868,6 @@ def test_a_monitor_crafts_in_its_precision_and_judges_in_float32(monkeypatch):
 def test_the_seed_of_an_evaluation_reaches_its_random_starts(monkeypatch):
     seen, data = [], SimpleNamespace(x_test=torch.zeros(1), y_test=torch.zeros(1))
     counted = evaluation.Accuracy(1, 1, 1)
-    monkeypatch.setattr(evaluation, "accuracy", lambda *_, seed=None, **__: seen.append(seed) or counted)
-    monkeypatch.setattr(runs, "measure", lambda run, spec, work, **_: work(None, data))
-    runs.evaluate(SimpleNamespace(spec=run_spec("digits", "vanilla")), EvalSpec(attack="Madry(2,2)", images=1, seed=7))
+    monkeypatch.setattr(base, "accuracy", lambda *_, seed=None, **__: seen.append(seed) or counted)
+    base.accuracy_under(EvalSpec(attack="Madry(2,2)", images=1, seed=7), run_spec("digits", "vanilla"), None, data)
     assert seen == [7]
