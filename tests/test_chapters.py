@@ -291,10 +291,21 @@ def test_runs_that_the_text_names_are_published():
 
 def test_readme_example(tmp_path):
     """SIM-Adv on a reader's own net and tensors, at most 20 lines, works as printed."""
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    lines = [line for line in example.splitlines() if line.strip()]
-    assert len(lines) <= 20
-    done = subprocess.run([sys.executable, "-W", "error", "-c", example], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    share = float(re.match(r"([\d.]+) %", done.stdout)[1])
+    example, shown = run_example(ROOT / "README.md", tmp_path)
+    assert len([line for line in example.splitlines() if line.strip()]) <= 20
+    share = float(re.match(r"([\d.]+) %", shown)[1])
     assert share > 60
+
+
+def test_a_method_of_ones_own_is_made_as_the_page_on_the_code_says(tmp_path):
+    _, shown = run_example(BOOK / "api.md", tmp_path, then="print(len(history), history[-1]['loss'] > 0)")
+    assert shown == "2 True\n"
+
+
+def run_example(page: Path, folder: Path, *, then: str = "") -> tuple[str, str]:
+    """Return the one example of a page and what it prints where it is run, with a line of ours after it."""
+    (example,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    words = [sys.executable, "-W", "error", "-c", example + then]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=folder, check=False)
+    assert done.returncode == 0, done.stderr
+    return example, done.stdout
