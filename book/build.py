@@ -93,8 +93,9 @@ def build(profile: str) -> None:
     shutil.copytree(ROOT / "book", stage / "book", ignore=skip)
     shutil.copy(ROOT / "_toc.yml", stage)
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    # its own, so that a reader's runs, which lie over the published ones, stay out of the published site
+    os.environ["SIMADV_STORE"] = str(stage / "runs")
     if profile != PROFILES[0]:
-        os.environ["SIMADV_STORE"] = str(stage / "runs")
         config.setdefault("html", {})["announcement"] = BANNER.format(profile)
     (stage / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     for name in names:
@@ -122,25 +123,25 @@ def main() -> None:
     parser.add_argument("--profile", choices=PROFILES, default=PROFILES[0])
     parser.add_argument("--refresh", action="store_true", help="write the executed chapters back into book/")
     arguments = parser.parse_args()
-    os.environ.pop("SIMADV_STORE", None)  # the store of the profile, not of the caller
     if not arguments.refresh:
         return build(arguments.profile)
     own = ROOT / "_build" / "refresh"  # instead of the reader's own runs, which lie over the published ones
     shutil.rmtree(own, ignore_errors=True)
     os.environ["SIMADV_STORE"] = str(own)
     executed = {name: execute(name, {}) for name in chapters()}
-    for name, notebook in executed.items():
-        nbformat.write(notebook, ROOT / f"{name}.ipynb")
     chapter, cell_id, path = PICTURE
-    if chapter not in executed:
-        return None
     (cell,) = (cell for cell in executed[chapter].cells if cell.id == cell_id)
     (picture,) = (output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
+    between = written()
+    pages = [ROOT / "README.md", ROOT / "book" / "intro.md"]
+    texts = {page: renewed(page.read_text(encoding="utf-8"), between) for page in pages}
+    # all is made before anything is written, so that chapters and pages are of one store
+    for name, notebook in executed.items():
+        nbformat.write(notebook, ROOT / f"{name}.ipynb")
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(base64.b64decode(picture))
-    between = written()
-    for page in (ROOT / "README.md", ROOT / "book" / "intro.md"):
-        page.write_text(renewed(page.read_text(encoding="utf-8"), between), encoding="utf-8")
+    for page, text in texts.items():
+        page.write_text(text, encoding="utf-8")
     return None
 
 

@@ -341,11 +341,11 @@ def test_fig_2_shows_what_was_run(shelf):
     swept = tables.swept(shelf.frame)
     assert swept.lambda_.tolist() == [0, 0.1, 0.4] * 2
     assert swept[swept.attack == MADRY].true.tolist() == [94, 92, 80]
-    table = tables.table2(shelf.frame, "mnist")
+    table = tables.by_lambda(shelf.frame, "mnist")
     assert table.index.tolist() == ["0", "0.05", "0.1", "0.15", "0.2", "0.333", "0.4"]
     assert table[MADRY].tolist() == ["94.00", "not run", "92.00", "not run", "not run", "not run", "80.00"]
     assert list(table.columns) == ["Original", "FGSM", BIM, MADRY]
-    none = tables.table2(shelf.frame.assign(true=float("nan")), "mnist")
+    none = tables.by_lambda(shelf.frame.assign(true=float("nan")), "mnist")
     assert (none.index.tolist(), none[BIM].tolist()) == (["all 7 from 0 to 0.4"], ["not run"])
     figure = plots.lambda_sweep(swept, marked={0.15: "0.15"})
     (axes,) = figure.axes

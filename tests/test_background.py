@@ -330,12 +330,14 @@ def test_difference_interval_by_hand():
 
 
 def test_verdicts():
-    assert tables.judge(3, 1) == "holds"
-    assert tables.judge(3, -1) == "undecided"
-    assert tables.judge(0, -1) == "does not hold"
-    assert tables.judge(float("nan"), float("nan")) == "not tested"
-    assert tables.judge(60, 49, above=50) == "undecided"
-    assert tables.judge(50, 45, above=50) == "does not hold"
+    assert tables.judge(3, 1, 5) == "holds"
+    assert tables.judge(3, -1, 7) == "undecided"
+    assert tables.judge(-3, -7, -1) == "does not hold"
+    assert tables.judge(-3, -7, 1) == "undecided"
+    assert tables.judge(0, 0, 4) == "does not hold", "none of so many images"
+    assert tables.judge(*[float("nan")] * 3) == "not tested"
+    assert tables.judge(60, 49, 71, above=50) == "undecided"
+    assert tables.judge(45, 40, 49, above=50) == "does not hold"
 
 
 def accuracies(right, images=10_000):

@@ -319,7 +319,7 @@ def test_survival_is_measured_by_what_bim_adv_loses():
     bim = survivor("B", 92.0, AutoAttack=80.0, **tests) | {"method": "bim"}
     claim, text, ours, _, verdict = said([*nets, bim])
     assert (claim, verdict) == ("C7.8", "holds")
-    assert text == "what AutoAttack takes from A - what AutoAttack takes from B < 4", "not what it takes from Z"
+    assert text == "seed 0: what AutoAttack takes from A - what AutoAttack takes from B < 4", "not what it takes from Z"
     half = 1.96 * math.sqrt((3 * 97 + 12 * 88) / 1000)
     assert ours == Margin(3 - 12, half).text
     assert said([survivor("A", 91.0, AutoAttack=76.0, **tests), bim])[-1] == "undecided", "1 point"
@@ -372,32 +372,49 @@ def test_inflation_takes_the_clean_error_off_the_papers_numbers():
 
 
 def line(run, values, *, reset="never", n2=2):
-    about = {"run": run, "reset": reset, "n2": n2, "epoch": range(1, len(values) + 1)}
+    about = {"run": run, "title": run, "seed": 0, "reset": reset, "n2": n2, "epoch": range(1, len(values) + 1)}
     return pd.DataFrame({"F": [8 * (e + 1) for e in range(len(values))], "robust": values}).assign(**about)
 
 
 def test_a_sim_adv_stands_where_its_last_epochs_are_and_a_cycle_at_its_end():
     never = line("a", [10.0, 50.0, 90.0])
-    assert beyond_claims.at_passes(never, 16) == 30.0
-    assert beyond_claims.at_passes(never, 24) == 50.0
+    assert beyond_claims.at_passes(never, 16).to_dict() == {0: 30.0}
+    assert beyond_claims.at_passes(never, 24).to_dict() == {0: 50.0}
     cycle = line("b", [60.0, 80.0, 0.0], reset="cycle")
-    assert beyond_claims.at_passes(cycle, 24) == 70.0, "its third epoch is in the middle of a cycle"
-    assert beyond_claims.at_passes(pd.concat([never, cycle]), 24) == 70.0, "the better of the two"
-    assert math.isnan(beyond_claims.at_passes(never, 7))
-    assert math.isnan(beyond_claims.at_passes(cycle, 8)), "no whole cycle yet"
+    assert beyond_claims.at_passes(cycle, 24).to_dict() == {0: 70.0}, "its third epoch is in the middle of a cycle"
+    assert beyond_claims.at_passes(pd.concat([never, cycle]), 24).to_dict() == {0: 70.0}, "the better of the two"
+    again = line("a", [90.0, 90.0, 90.0]).assign(seed=1)
+    both = beyond_claims.at_passes(pd.concat([never, cycle, again]), 24)
+    assert both.to_dict() == {0: 50.0, 1: 90.0}, "its mean, 70, is as high as that of b, and it comes first"
+    assert beyond_claims.at_passes(never, 7).empty
+    assert beyond_claims.at_passes(cycle, 8).empty, "no whole cycle yet"
 
 
 def test_neighbours_are_compared_at_passes_that_both_have_had():
     seen = pd.concat([line("a", [40.0, 60.0]), line("other", [99.0, 99.0])])
-    own = pd.DataFrame({"run": ["a"], "end": [60.0], "half": [3.0]})
-    others = pd.DataFrame(
-        {"run": ["b", "c"], "F": [16, 8], "end": [45.0, 30.0], "half": [4.0, 1.0], "title": ["B", "C"]}
-    )
-    assert beyond_claims.ahead(seen, own, others) == (5.0, 5.0, "B")
-    missing = pd.concat([others, pd.DataFrame({"run": ["d"], "end": [np.nan], "title": ["D"]})])
+    own = pd.DataFrame({"title": ["a"], "end": [60.0], "half": [3.0]})
+    others = pd.DataFrame({"F": [16, 8], "end": [45.0, 30.0], "half": [4.0, 1.0], "title": ["B", "C"], "seeds": 1})
+    assert beyond_claims.ahead(seen, own, others) == (5.0, 5.0, "1 seed", "B")
+    missing = pd.concat([others, pd.DataFrame({"end": [np.nan], "title": ["D"]})])
     assert math.isnan(beyond_claims.ahead(seen, own, missing)[0]), "D may be better still"
     behind = missing.assign(end=missing.end + 20)
     assert beyond_claims.ahead(seen, own, behind)[0] == -15.0, "whatever D does"
+
+
+def test_neighbours_are_compared_by_the_seeds_that_both_have():
+    seen = pd.concat([line("a", [40.0, 60.0]), line("a", [80.0, 90.0]).assign(seed=1)])
+    own = pd.DataFrame({"title": ["a"], "end": [67.5], "half": [3.0]})
+    other = pd.DataFrame({"F": [16], "end": [56.0], "half": [400.0], "title": ["B"], "seeds": 2})
+    other["end by seed"] = [{0: 45.0, 1: 78.0}]
+    gap, half, seeds, _ = beyond_claims.ahead(seen, own, other)
+    assert (gap, seeds) == (6.0, "2 seeds"), "50 - 45 and 85 - 78"
+    assert half == pytest.approx(12.7062, abs=1e-3)
+
+
+def test_a_race_that_nobody_finishes_is_undecided():
+    rows = pd.DataFrame({"to lower": [np.nan], "some lower": [False], "end": [50.0], "seeds": [1]})
+    said = beyond_claims.sooner("C7.11", "race", rows, rows, beyond.TO[0])
+    assert (said[2], said[-1]) == ("none of them gets there", "undecided")
 
 
 def test_nothing_is_settled_while_a_missing_run_may_turn_it():
@@ -449,21 +466,21 @@ def test_falls_are_measured_by_those_of_bim_adv():
         [row_of("N", "sim", 80.0, reset="never", fall=9.0, half=1.5), row_of("B", "bim", 85.0, fall=6.0, made=True)]
     ).reindex(columns=beyond.BAR_COLUMNS)
     net = rows.iloc[0]
-    claim, text, shown, _, verdict = beyond_claims.keeps("n1 = 10", net, rows)
+    claim, text, shown, _, verdict = beyond_claims.keeps("C7.3", "n1 = 10", net, rows)
     assert (claim, shown, verdict) == ("C7.3", Margin(3, 1.5).text, "undecided"), "9 - 6, its last epochs' spread"
     assert text == "n1 = 10: its largest fall since epoch n2 - BIM-Adv's < 4"
-    assert beyond_claims.keeps("", net, rows.assign(fall=[7.0, 6.0]))[-1] == "undecided"
+    assert beyond_claims.keeps("C7.3", "", net, rows.assign(fall=[7.0, 6.0]))[-1] == "undecided"
     sure = rows.assign(seeds=[3, 1], **{"fall sd": [0.1, np.nan]})
-    assert beyond_claims.keeps("", sure.iloc[0], sure)[-1] == "holds", "4.30 x 0.1 x 1.15 is less than 1"
+    assert beyond_claims.keeps("C7.3", "", sure.iloc[0], sure)[-1] == "holds", "4.30 x 0.1 x 1.15 is less than 1"
     unwatched = rows.assign(fall=[9.0, np.nan], made=[np.True_, np.True_])
-    _, text, shown, _, verdict = beyond_claims.keeps("n1 = 10", net, unwatched)
+    _, text, shown, _, verdict = beyond_claims.keeps("C7.3", "n1 = 10", net, unwatched)
     assert (text, shown, verdict) == (
         "n1 = 10: its largest fall since epoch n2 < 4",
         Margin(9, 1.5).text,
         "does not hold",
     )
-    assert beyond_claims.keeps("", net, unwatched.assign(made=False))[-1] == "not tested"
-    assert beyond_claims.keeps("", net, rows[:1])[-1] == "not tested"
+    assert beyond_claims.keeps("C7.3", "", net, unwatched.assign(made=False))[-1] == "not tested"
+    assert beyond_claims.keeps("C7.3", "", net, rows[:1])[-1] == "not tested"
 
 
 def test_the_reset_is_judged_under_the_strongest_attack_too():
@@ -497,13 +514,17 @@ def test_settings_are_compared_by_the_seeds_that_both_have():
 
     def gap(**by_seed):
         rows = zip((70.0, 60.0), (9.0, 12.0), ("a", "b"), strict=True)
-        of = [{"end": end, "half": half, "end by seed": by_seed.get(name, np.nan)} for end, half, name in rows]
+        of = [
+            {"end": end, "half": half, "seeds": 1, "end by seed": by_seed.get(name, np.nan)} for end, half, name in rows
+        ]
         return beyond_claims.end_gap(*map(pd.Series, of))
 
     first = {0: 70.0, 1: 60.0, 2: 80.0}
-    assert gap() == gap(a=first) == (10.0, 15.0), "no seed by seed: of the two intervals"
-    assert gap(a=first, b={2: 71.0}) == (10.0, 15.0), "one pair has no spread"
-    assert gap(a=first, b={2: 71.0, 0: 59.0, 5: 10.0}) == pytest.approx((10.0, 12.7062), abs=1e-3), "11 and 9"
+    assert gap() == gap(a=first) == (10.0, 15.0, "1 seed"), "no seed by seed: of the two intervals"
+    assert gap(a=first, b={2: 71.0}) == (10.0, 15.0, "1 seed"), "one pair has no spread"
+    *paired, seeds = gap(a=first, b={2: 71.0, 0: 59.0, 5: 10.0})
+    assert paired == pytest.approx([10.0, 12.7062], abs=1e-3), "11 and 9"
+    assert seeds == "2 seeds"
 
 
 def test_final_nets_are_measured_on_the_whole_test_set_seed_by_seed():
@@ -558,7 +579,7 @@ def test_what_was_not_run_is_not_tested():
     store = Store("/nowhere")
     table = beyond_claims.verdicts(nothing, Settings(dataset="mnist"), store=store)
     assert set(table.verdict) == {"not tested"}
-    assert set(table.claim) == {f"C7.{i}" for i in range(1, 12)}
+    assert set(table.claim) == {f"C7.{i}" for i in range(1, 13)}
     labels = beyond.inflation(sim_adv.accuracies(nothing, store=store), "mnist")
     bars, nets = beyond.bars(nothing, store=store), survival.survivors(nothing, Settings(), store=store)
     said = beyond_findings.findings(table, bars, nets, {"mnist": labels})
@@ -678,8 +699,8 @@ def test_other_nets_are_told_by_name_and_rate_with_what_is_left():
     nets = pd.DataFrame(rows, columns=["dataset", "method", "title", "AutoAttack", "BIM(10,40)"])
     assert survival_told.others_told(nets).split("\n") == [
         "- **MNIST.** Above 5 % under AutoAttack: A, rate 1e-4 (80.0 %), B, rate 1e-4 (78.5 %); the other 1 below. "
-        "On the same images A, rate 1e-4 less B, rate 1e-4 is -1.0 points under BIM(10,40) and +1.5 points under "
-        "AutoAttack.",
+        "On the same images, seed 0, A, rate 1e-4 less B, rate 1e-4 is -1.0 points under BIM(10,40) and +1.5 points "
+        "under AutoAttack.",
         "- **FMNIST.** Above 5 % under AutoAttack: none; the other 1 below.",
     ]
 
@@ -707,6 +728,7 @@ def test_each_number_of_chapter_7_has_its_sign_and_its_bar():
 
     parts = judged(rows)
     assert parts["C7.2", "end (%): cycle - never > 0"][0] == "-2.00 [-3.41, -0.59] (1 seed)"
+    assert parts["C7.12", "n1 = 10, with the reset: its largest fall since epoch n2 - BIM-Adv's < 4"][1] == "holds"
     assert parts["C7.9", "end (%): literal - projected > 0"][0] == "-20.00 [-21.41, -18.59] (1 seed)"
     free = parts["C7.5", "end (%): best free-SIM - best SIM-Adv > -2"]
     assert free == ("-1.00 [-2.41, 0.41] (1 seed)", "undecided")
@@ -719,15 +741,15 @@ def test_each_number_of_chapter_7_has_its_sign_and_its_bar():
 @pytest.mark.parametrize(("published", "expected"), [(45.0, ["5.00", "5.00"]), (72.0, ["-22.00", "5.00"])])
 def test_neighbours_are_compared_each_with_its_own(published, expected):
     rows = table_of(
-        row_of("S", "sim", 60.0, reset="cycle", run="s", half=0.0),
-        row_of("G", "sim", 90.0, reset="staggered", run="g", half=0.0),
-        row_of("Q", "sim", 80.0, reset="never", n1=3.0, run="q", half=0.0),
+        row_of("s", "sim", 60.0, reset="cycle", half=0.0),
+        row_of("g", "sim", 90.0, reset="staggered", half=0.0),
+        row_of("q", "sim", 80.0, reset="never", n1=3.0, half=0.0),
         row_of("A", "atta", published, n1=30.0, F=16, half=0.0),
         row_of("T", "atta", 70.0, n1=3.0, F=16, half=0.0),
     )
     seen = pd.concat([line("s", [40.0, 60.0]), line("g", [90.0] * 2), line("q", [70.0, 80.0])])
     parts = beyond_claims.of_neighbours(rows, seen, "mnist")
-    assert [part[2] for part in parts[:2]] == expected
+    assert [part[2] for part in parts[:2]] == [f"{gap} (1{GLUE}seed)" for gap in expected]
     assert "- A at its passes" in parts[0][1]
     assert [part[0] for part in parts] == ["C7.7", "C7.7", "C7.11"]
 

@@ -193,7 +193,9 @@ def test_findings_rank_what_withstands_autoattack():
     nets = pd.concat([nets, nets[:1].assign(title="C", AutoAttack=np.nan)])
     said, *gap = survival_told.four_told(nets)
     assert gap == []
-    assert said.startswith("AutoAttack, on the first 1000 images, leaves B 85.0 % (82.7 to 87.1; BIM 90.0); A 80.0 % (")
+    assert said.startswith(
+        "AutoAttack leaves, of seed 0 and on the first 1000 images, B 85.0 % (82.7 to 87.1; BIM 90.0); A 80.0"
+    )
     assert said.endswith("; 2 more have 11.0 % or less.")
     assert "C" not in said
     assert "more" not in survival_told.four_told(nets[:2])[0]
@@ -243,7 +245,7 @@ def test_findings_say_how_far_the_papers_method_is_from_iterated_training():
         ]
     )
     assert survival_told.gap_told(nets) == [
-        "On the same images S less B is -2.1 points under BIM(10,40) and -4.2 points under AutoAttack."
+        "On the same images, seed 0, S less B is -2.1 points under BIM(10,40) and -4.2 points under AutoAttack."
     ]
     assert survival_told.gap_told(nets.assign(AutoAttack=[80.0, np.nan])) == []
 

@@ -356,4 +356,7 @@ def test_the_questions_are_answered_by_arithmetic(shelf):
     assert "Ours on MNIST at rate 1e-4 keeps 1.00 %" in said
     assert f"{866.76 / 293.22:.2f} on MNIST" in said
     assert f"{(2 * 30 + 6) / 8:.2f} with 30 steps" in said
-    assert questions.whole_thousandths("mnist") == ["atda", "sim", "bim"]
+    assert questions.whole_thousandths("mnist", 60) == ["atda", "sim", "bim"]
+    assert questions.whole_thousandths("mnist", 30) == ["free", "atda", "sim", "bim"]
+    assert questions.whole_thousandths("mnist", 40) == ["atda", "bim"]
+    assert "30 on MNIST would end within a cycle" in said

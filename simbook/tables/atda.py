@@ -1,4 +1,4 @@
-r"""The tables of chapter 3: ATDA's features, Table 1, Fig. 2, and what the paper says of them, judged."""
+r"""The tables of chapter 3: ATDA's features, Table 1, and Fig. 2."""
 
 import numpy as np
 import pandas as pd
@@ -126,7 +126,7 @@ def swept(frame: pd.DataFrame) -> pd.DataFrame:
     return rows[columns].sort_values(["attack", "lambda_"], kind="stable", ignore_index=True)
 
 
-def table2(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
+def by_lambda(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return Fig. 2 of one data set as text: accuracy (%) under true labels by lambda and attack.
 
     Where none of the nets was trained, one row says so for all.

@@ -211,10 +211,11 @@ def pairs_table(frame: pd.DataFrame) -> pd.DataFrame:
     return shown.set_index(["net", "epsilon times", "attack"])
 
 
-def judge(ours: float, low: float, *, above: float = 0.0) -> str:
-    """Return the verdict on the claim that ``ours`` is above a number, with the lower end of its interval."""
+def judge(ours: float, low: float, high: float, *, above: float = 0.0) -> str:
+    """Return the verdict on the claim that ``ours`` is above a number, undecided where its interval has it inside."""
     said = judging.by_sign(ours - above)
-    return judging.UNDECIDED if said == judging.HOLDS and low <= above else said
+    inside = low < above < high or (said == judging.HOLDS and low <= above)
+    return judging.UNDECIDED if inside else said
 
 
 def tested(power: pd.DataFrame, path: pd.DataFrame, rows: pd.DataFrame) -> list[tuple[float, float, float]]:
@@ -223,7 +224,8 @@ def tested(power: pd.DataFrame, path: pd.DataFrame, rows: pd.DataFrame) -> list[
     # of the whole test set, the first images of which may be easier than the rest
     single, others = rows[rows.attack.eq("FGSM")], rows[~rows.attack.isin(["Original", "FGSM"])]
     gaps = [spread.difference(single, of) for _, of in others.groupby("attack")]
-    for least in sorted(gaps, key=lambda gap: gap.value)[:1]:
+    known = [] if any(math.isnan(gap.value) for gap in gaps) else gaps  # the weaker of two is of both
+    for least in sorted(known, key=lambda gap: gap.value)[:1]:
         found[0] = (least.value, least.value - least.half, least.value + least.half)
     full = power[power.share == 1]
     if len(full):
@@ -254,7 +256,7 @@ def claims(power: pd.DataFrame, path: pd.DataFrame, frame: pd.DataFrame, dataset
     judged = []
     for (claim, (what, above)), (value, low, high), of_paper in zip(names.items(), ours, papers, strict=True):
         text = value if math.isnan(value) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
-        judged.append((claim, f"{what} > {above}", text, of_paper, judge(value, low, above=above)))
+        judged.append((claim, f"{what} > {above}", text, of_paper, judge(value, low, high, above=above)))
     return judging.parts(judged)
 
 

@@ -85,17 +85,28 @@ def cycle_ends_shown(table: pd.DataFrame) -> pd.DataFrame:
     return shown.set_axis(pd.MultiIndex.from_tuples(names, names=table.index.names)) if names else shown
 
 
-def cycle_ends_told(table: pd.DataFrame) -> str:
-    """Return by how much the last cycle ended above the one before it, on average over seeds, a sentence a rate."""
-    said = []
-    for (dataset, lr), rows in table.groupby(level=["data set", "rate"], sort=False):
-        ends = rows.dropna(axis=1, how="all")
+def last_rises(table: pd.DataFrame) -> pd.DataFrame:
+    """Return by how many points the last cycle ended above the one before it, a mean of the seeds: ``rise, seeds``.
+
+    Args:
+        table: :func:`cycle_ends`. A row a data set and rate, those alone that were watched through two cycles.
+    """
+    rows = {}
+    for key, of in table.groupby(level=["data set", "rate"], sort=False):
+        ends = of.dropna(axis=1, how="all")
         if ends.shape[1] > 1:
-            gain = (ends.iloc[:, -1] - ends.iloc[:, -2]).mean()
-            seeds = f"mean of {len(ends)} seeds" if len(ends) > 1 else "one seed"
-            said.append(
-                f"- {dataset}, rate {rate(lr)}: the last cycle ended {gain:+.1f} points from the one before ({seeds})."
-            )
+            rows[key] = {"rise": (ends.iloc[:, -1] - ends.iloc[:, -2]).mean(), "seeds": len(ends)}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["rise", "seeds"])
+
+
+def cycle_ends_told(table: pd.DataFrame) -> str:
+    """Return :func:`last_rises` in words, a sentence a data set and rate."""
+    said = []
+    for (dataset, lr), (rise, count) in last_rises(table).iterrows():
+        seeds = f"mean of {count:.0f} seeds" if count > 1 else "one seed"
+        said.append(
+            f"- {dataset}, rate {rate(lr)}: the last cycle ended {rise:+.1f} points from the one before ({seeds})."
+        )
     return "\n".join(said) or "No run was watched through two cycles yet."
 
 

@@ -42,6 +42,7 @@ BAR_COLUMNS += [
     "final sd",
     "final seeds",
     "final images",
+    "clean by seed",
     "end by seed",
     "final by seed",
     "AutoAttack by seed",
@@ -140,7 +141,8 @@ def bar(group: Found, store: Store | None) -> dict:
             row |= {name: passes.mean(skipna=False), some: passes.isna().any() and passes.notna().any()}
             row[spread] = passes.std()
         row |= ending(lines) | {"watched": spec.monitor_images}
-        cycle = spec.n2 if spec.reset else METHODS["sim"]["n2"]  # n2 of BIM-Adv and FGSM-MEP counts no epochs
+        # where nothing starts afresh n2 counts no epochs to a reset
+        cycle = spec.n2 if spec.reset not in (None, "never") else METHODS["sim"]["n2"]
         first = 0 if len(lines[0]) <= cycle else cycle
         lowest = [line.robust[line.epoch > first].min() for line in lines]
         falls = pd.Series([(line.robust.cummax() - line.robust)[line.epoch > first].max() for line in lines])
@@ -181,10 +183,15 @@ def unsure(a: pd.Series, b: pd.Series, what: str) -> float:
     return float(np.hypot(*(half_of(*(side if side[1] > 1 else most), of=side[1]) for side in sides)))
 
 
-def by_pairs(a: pd.Series, b: pd.Series, what: str) -> tuple[float, float] | None:
-    """Return by how much one setting's ``what`` is above another's: :func:`simbook.tables.spread.paired`."""
+def by_pairs(a: pd.Series, b: pd.Series, what: str) -> tuple[float, float, str] | None:
+    """Return by how much one setting's ``what`` is above another's, and of how many seeds that both have.
+
+    See :func:`simbook.tables.spread.paired`; None where they share fewer than two.
+    """
     each = [row.get(f"{what} by seed") for row in (a, b)]
-    return paired(*map(pd.Series, each)) if all(isinstance(of, dict) for of in each) else None
+    if not all(isinstance(of, dict) for of in each) or (gap := paired(*map(pd.Series, each))) is None:
+        return None
+    return *gap, f"{len(each[0].keys() & each[1].keys())} seeds"
 
 
 def late_of(lines: list[pd.DataFrame]) -> list[pd.Series]:
@@ -220,7 +227,7 @@ def bars_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
     shown["lowest since epoch n2"] = [_seen(*row) for row in part[["lowest", "made"]].itertuples(index=False)]
     columns = ["final", "final sd", "final seeds"]
     shown[survival.head(FINAL)] = [_seen(row[0], False, *row[1:]) for row in part[columns].itertuples(index=False)]
-    strongest = survival.tests(part)[:-2][-1]  # section "survive" has all
+    strongest = survival.strongest(part)  # section "survive" has all
     shown[survival.head(strongest)] = [NOT_RUN if pd.isna(value) else f"{value:.1f}" for value in part[strongest]]
     if strongest == "AutoAttack":
         shown[strongest] = [met(row) for _, row in part.iterrows()]
@@ -229,7 +236,7 @@ def bars_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 def met(row: pd.Series) -> str:
     """Return what AutoAttack leaves of a row of :func:`bars` as text, with its spread where it met several seeds."""
-    sd, seeds = row["AutoAttack sd"], row["AutoAttack seeds"]
+    sd, seeds = row.get("AutoAttack sd"), row.get("AutoAttack seeds", 1)
     return _seen(row["AutoAttack"], False, sd, seeds)
 
 

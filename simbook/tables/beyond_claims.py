@@ -12,7 +12,7 @@ from simbook import chapters
 from simbook.settings import Settings
 from simbook.tables import beyond, evaluation, judging, sim_adv, survival
 from simbook.tables.common import Found, leading, rate
-from simbook.tables.spread import GLUE, Margin, half_of_share
+from simbook.tables.spread import GLUE, Margin, half_of_share, paired
 
 NEAR = 2.0  # points: free-SIM's goal, and what counts as equal under AutoAttack
 SURVIVES = 4.0  # points: what a stronger attack may take, section 6.2's bound on what SIM-Adv loses
@@ -40,16 +40,20 @@ def without_attacks(rows: pd.DataFrame) -> pd.DataFrame:
     return free[most >= free.F]
 
 
-def at_passes(curves: pd.DataFrame, passes: float) -> float:
-    """Return how the better of some SIM-Adv stands (%) after so many passes, each by the mean of its last epochs.
+def at_passes(curves: pd.DataFrame, passes: float) -> pd.Series:
+    """Return how the better of some SIM-Adv stands (%) after so many passes, by seed: each by its last epochs' mean.
 
-    One that resets all images is taken at the end of its last whole cycle: within one it has yet to climb.
+    One that resets all images is taken at the end of its last whole cycle: within one it has yet to climb. The better
+    is so on average over its seeds; empty where none was watched so far.
     """
-    stands = []
-    for _, line in curves[passes >= curves.F].groupby("run"):
-        whole = line.epoch.max() // line.n2.iloc[0] * line.n2.iloc[0] if line.reset.iloc[0] == "cycle" else np.inf
-        stands.append(line[whole >= line.epoch].robust.tail(beyond.LATE).mean())
-    return np.nanmax(stands) if np.isfinite(stands).any() else np.nan
+    stands = [pd.Series(dtype=float)]
+    for _, lines in curves[passes >= curves.F].groupby("title"):
+        each = {}
+        for seed, line in lines.groupby("seed"):
+            whole = line.epoch.max() // line.n2.iloc[0] * line.n2.iloc[0] if line.reset.iloc[0] == "cycle" else np.inf
+            each[seed] = line[whole >= line.epoch].robust.tail(beyond.LATE).mean()
+        stands.append(pd.Series(each).dropna())
+    return max(stands, key=lambda each: each.mean() if len(each) else -np.inf)
 
 
 def best(rows: pd.DataFrame) -> pd.Series:
@@ -79,7 +83,7 @@ def settled(margin: float, *, up: pd.DataFrame, down: pd.DataFrame) -> float:
 def of(
     dataset: str, bars: pd.DataFrame, curves: pd.DataFrame, labels: pd.DataFrame, nets: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return the parts of C7.1 to C7.11 for a data set, each against a bar; ends are of the last epochs."""
+    """Return the parts of C7.1 to C7.12 for a data set, each against a bar; ends are of the last epochs."""
     rows, seen = bars[bars.dataset == dataset], curves[curves.dataset == dataset]
     return judging.parts(
         [
@@ -114,12 +118,13 @@ def part(
 
 def apart(claim: str, text: str, a: pd.Series, b: pd.Series) -> judging.Part:
     """Return the judged part that one setting ends above another."""
-    return part(claim, text, *end_gap(a, b), seeds_of(a.seeds, b.seeds), most=100.0)
+    return part(claim, text, *end_gap(a, b), most=100.0)
 
 
-def end_gap(a: pd.Series, b: pd.Series) -> tuple[float, float]:
-    """Return by how much one setting ends above another, and half of its 95 % interval: by seeds that both have."""
-    return beyond.by_pairs(a, b, "end") or (a.end - b.end, float(np.hypot(a.half, b.half)))
+def end_gap(a: pd.Series, b: pd.Series) -> tuple[float, float, str]:
+    """Return by how much one setting ends above another, half of its 95 % interval, and of what seeds: by pairs."""
+    apart = a.end - b.end, float(np.hypot(a.half, b.half)), seeds_of(a.seeds, b.seeds)
+    return beyond.by_pairs(a, b, "end") or apart
 
 
 def seeds_of(*counts: float) -> str:
@@ -138,24 +143,24 @@ def of_labels(labels: pd.DataFrame, dataset: str) -> list[judging.Part]:
 
 
 def of_resets(rows: pd.DataFrame) -> list[judging.Part]:
-    """Return the parts of C7.2, C7.3 and C7.9: with the reset and without, and Eq. 15 as printed."""
+    """Return the parts of C7.2, C7.3, C7.9 and C7.12: with the reset and without, and Eq. 15 as printed."""
     n1 = first(rows[rows.method.eq("sim")], "n1")  # of the data set's own SIM-Adv
     cycle, never = (best(one(rows, "sim", reset, n1=n1)) for reset in ("cycle", "never"))
     quick = best(one(rows, "sim", "never", n1=3))
-    falls = [keeps(f"n1 = {n1:g}", never, rows)]
+    falls = [keeps("C7.12", f"n1 = {n1:g}, with the reset", cycle, rows), keeps("C7.3", f"n1 = {n1:g}", never, rows)]
     if quick.name != never.name or pd.isna(quick.end):
-        falls.append(keeps("n1 = 3", quick, rows))
+        falls.append(keeps("C7.3", "n1 = 3", quick, rows))
     return [
         apart("C7.2", "end (%): cycle - never", cycle, never),
         withstanding("C7.2", "cycle - never", cycle, never, beyond.FINAL),
-        withstanding("C7.2", "cycle - never", cycle, never, strongest(rows)),
+        withstanding("C7.2", "cycle - never", cycle, never, survival.strongest(rows)),
         *falls,
         apart("C7.9", "end (%): literal - projected", best(rows[rows.projection.eq("literal")]), cycle),
     ]
 
 
-def keeps(text: str, net: pd.Series, rows: pd.DataFrame) -> judging.Part:
-    """Return C7.3's part of one net: it never falls as much as :data:`KEEPS` points further than the paper's BIM-Adv.
+def keeps(claim: str, text: str, net: pd.Series, rows: pd.DataFrame) -> judging.Part:
+    """Return a part of C7.3 or C7.12: a net never falls :data:`KEEPS` points further than the paper's BIM-Adv.
 
     Training swings, so that is what falls are measured by; where BIM-Adv was made and not watched, by nothing.
     """
@@ -165,12 +170,7 @@ def keeps(text: str, net: pd.Series, rows: pd.DataFrame) -> judging.Part:
     text = f"{text}: its largest fall since epoch n2" + ("" if unwatched else " - BIM-Adv's")
     control = bim.iloc[0] if len(bim) else net
     spread = beyond.unsure(net, control, "fall") or net.half
-    return part("C7.3", text, net.fall - (0.0 if unwatched else swing), spread, below=KEEPS)
-
-
-def strongest(rows: pd.DataFrame) -> str:
-    """Return the strongest attack that is asked for on the data of some rows, the last of the judges."""
-    return [name for name in survival.tests(rows) if name in survival.JUDGES][-1]
+    return part(claim, text, net.fall - (0.0 if unwatched else swing), spread, below=KEEPS)
 
 
 def withstanding(claim: str, text: str, a: pd.Series, b: pd.Series, attack: str) -> judging.Part:
@@ -196,8 +196,7 @@ def withstood(a: pd.Series, b: pd.Series, attack: str) -> tuple[float, float, st
         half = float(np.hypot(*(half_of_share(value, images_of(a, attack)) for value in left)))
     else:
         half = beyond.unsure(a, b, what)
-    gap, half = beyond.by_pairs(a, b, what) or (left[0] - left[1], half)
-    return gap, half, seeds
+    return beyond.by_pairs(a, b, what) or (left[0] - left[1], half, seeds)
 
 
 def interval(gain: float, half: float) -> str:
@@ -214,19 +213,12 @@ def of_passes(rows: pd.DataFrame, dataset: str) -> list[judging.Part]:
     epoch = sum(passes_per_image(run_spec(dataset, "bim")))
     least = epoch - settled(epoch - fewest(sims, lower), up=sims, down=none)
     pair, quick = (best(free), best(every)), quickest(sims, lower)
-    gap, unsure = end_gap(*pair)
+    gap, *unsure = end_gap(*pair)
     lag = settled(gap + NEAR, up=free, down=every) - NEAR
     text, spread = f"the fewest F to {beyond.BARS[dataset][0]:g} %", beyond.half_of_row(quick, lower)
     table = [
         part("C7.4", text, least, spread, seeds_of(quick.seeds), below=epoch, endless="none gets there"),
-        part(
-            "C7.5",
-            "end (%): best free-SIM - best SIM-Adv",
-            lag,
-            unsure,
-            seeds_of(*(of.seeds for of in pair)),
-            above=-NEAR,
-        ),
+        part("C7.5", "end (%): best free-SIM - best SIM-Adv", lag, *unsure, above=-NEAR),
     ]
     more = " or ".join(f"{k:g}" for k in sorted(several.k.unique()))
     for column, bar in zip((lower, upper), beyond.BARS[dataset], strict=True):
@@ -241,7 +233,10 @@ def sooner(claim: str, text: str, others: pd.DataFrame, own: pd.DataFrame, colum
 
     Each side is the one that is there first; where both have a single seed, the sign decides.
     """
-    gain = settled(fewest(others, column) - fewest(own, column), up=own, down=others)
+    least = fewest(others, column), fewest(own, column)
+    if np.isinf(least).all():
+        return claim, f"{text} > 0", "none of them gets there", math.nan, judging.UNDECIDED
+    gain = settled(least[0] - least[1], up=own, down=others)
     some = beyond.SOME[beyond.TO.index(column)]
     if np.isinf(gain) and pd.concat([others, own])[some].eq(True).any():
         return claim, f"{text} > 0", "not all of the seeds get there", math.nan, judging.UNDECIDED
@@ -256,27 +251,32 @@ def of_neighbours(rows: pd.DataFrame, seen: pd.DataFrame, dataset: str) -> list[
     published = others[~others.method.eq("atta") | others.n1.eq(run_spec(dataset, "atta").n1)]
     n1, bar = first(every, "n1"), beyond.BARS[dataset][0]
     own = every[every.n1.eq(n1) & every.reset.isin(["cycle", "never"])]
-    margin, half, who = ahead(seen, own, published)
+    *margin, who = ahead(seen, own, published)
     quick, other = one(rows, "sim", "never", n1=3), others[others.method.eq("atta") & others.n1.eq(3)]
-    alike, spread, _ = ahead(seen, quick, other)
+    *alike, _ = ahead(seen, quick, other)
     sims = pd.concat([every, one(rows, "sim-k")])
     return [
-        part("C7.7", f"SIM-Adv at n1 = {n1:g}, with its reset or without, - {who} at its passes", margin, half),
-        part("C7.7", "both without a reset at n1 = 3: SIM-Adv - ATTA-1 at its passes", alike, spread),
+        part("C7.7", f"SIM-Adv at n1 = {n1:g}, with its reset or without, - {who} at its passes", *margin),
+        part("C7.7", "both without a reset at n1 = 3: SIM-Adv - ATTA-1 at its passes", *alike),
         sooner("C7.11", f"the fewest F to {bar:g} %: neighbours - any SIM-Adv", others, sims, beyond.TO[0]),
     ]
 
 
-def ahead(seen: pd.DataFrame, own: pd.DataFrame, others: pd.DataFrame) -> tuple[float, float, str]:
+def ahead(seen: pd.DataFrame, own: pd.DataFrame, others: pd.DataFrame) -> tuple[float, float, str, str]:
     """Return by how much the better of some SIM-Adv is ahead of each neighbour at its passes: the least of them.
 
-    With half of its 95 % interval and the neighbour's name; NaN while a neighbour that is missing may be better still.
+    With half of its 95 % interval, of what seeds, and the neighbour's name; NaN while a neighbour that is missing may
+    be better still. Seeds that both have are paired; else a net stands at its passes no surer than at its end.
     """
-    curves, margins = seen[seen.run.isin(own.run)], []
-    for row in others[others.end.notna()].itertuples():
-        half = float(np.hypot(row.half, best(own).half))
-        margins.append((at_passes(curves, row.F) - row.end, half, row.title))
-    least = min((m for m in margins if pd.notna(m[0])), default=(np.nan, np.nan, "the best of its neighbours"))
+    curves, margins = seen[seen.title.isin(own.title)], []
+    for _, row in others[others.end.notna()].iterrows():
+        stands, ends = at_passes(curves, row.F), pd.Series(row.get("end by seed"), dtype=float)
+        gap = paired(stands, ends) or (stands.mean() - row.end, float(np.hypot(row.half, best(own).half)))
+        shared = len(stands.index.intersection(ends.index))
+        seeds = f"{shared} seeds" if shared > 1 else seeds_of(len(stands), row.get("seeds"))
+        margins.append((*gap, seeds, row.title))
+    none = (np.nan, np.nan, "", "the best of its neighbours")
+    least = min((m for m in margins if pd.notna(m[0])), default=none)
     return (settled(least[0], up=own, down=others), *least[1:])
 
 
@@ -297,7 +297,7 @@ def survives(nets: pd.DataFrame) -> judging.Part:
     half = float(
         np.hypot(*(half_of_share(loss, row.images.item()) for loss, row in zip((sims, bims), pair, strict=True)))
     )
-    return part("C7.8", f"what {names[0]} - what {names[1]}", sims - bims, half, below=SURVIVES)
+    return part("C7.8", f"seed 0: what {names[0]} - what {names[1]}", sims - bims, half, below=SURVIVES)
 
 
 def taken(row: pd.Series, tests: list[str]) -> tuple[str, float]:
@@ -313,7 +313,7 @@ def share(row) -> float:
 
 def verdicts(found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
     """Return the parts of the chapter's claims, judged, by data set: :func:`simbook.tables.judging.gathered`."""
-    bars, curves = beyond.bars(found, store=store), beyond.over_seeds(beyond.curves(found))
+    bars, curves = beyond.bars(found, store=store), beyond.curves(found)
     frame = sim_adv.accuracies(leading(found) + beyond.table_rows(settings, store=store), store=store)
     nets = survival.survivors(found, settings, store=store)
     names = dict.fromkeys(spec.dataset for spec, _ in found)

@@ -10,8 +10,8 @@ import pandas as pd
 
 from simadv.runs import passes_per_image
 from simadv.specs import METHODS, run_spec
-from simbook.tables import beyond, beyond_told, judging, survival_told
-from simbook.tables.beyond_claims import NEIGHBOURS, first, one, quickest, strongest
+from simbook.tables import beyond, beyond_told, judging, survival, survival_told
+from simbook.tables.beyond_claims import NEIGHBOURS, first, one, quickest
 from simbook.tables.common import NAMES, NOT_RUN, in_markdown
 from simbook.tables.sim_adv_told import listed
 from simbook.tables.spread import GLUE
@@ -20,9 +20,9 @@ BELOW = 'style="margin-bottom: 1.5em"'  # room before the next question
 #: What a claim's verdict means: where it holds, where it does not, and what stays open else.
 PLAIN = {
     "C7.1": (
-        "Vanilla's robustness is the label convention's",
-        "Vanilla's robustness is more than the label convention's",
-        "how much of Vanilla's robustness is the label convention's",
+        "the label convention explains Vanilla's robustness",
+        "the label convention does not explain Vanilla's robustness",
+        "how much of Vanilla's robustness the label convention explains",
     ),
     "C7.2": ("SIM-Adv needs its reset", "SIM-Adv does not need its reset", "whether SIM-Adv needs its reset"),
     "C7.3": (
@@ -64,6 +64,11 @@ PLAIN = {
         "stronger attacks take hardly more from SIM-Adv than from BIM-Adv",
         "stronger attacks take more from SIM-Adv than from BIM-Adv",
         "whether stronger attacks take more from SIM-Adv than from BIM-Adv",
+    ),
+    "C7.12": (
+        "through its resets SIM-Adv keeps its robustness",
+        "its resets open SIM-Adv to attack for a while",
+        "whether its resets open SIM-Adv to attack",
     ),
     "C7.9": ("Eq. 15 as printed is no worse", "Eq. 15 as printed is worse", "whether Eq. 15 as printed is worse"),
 }
@@ -179,7 +184,7 @@ def side_by_side(
     head, lines = ["", *(["F"] if also == "F" else [])], []
     for dataset, rows in of.items():
         more = {"F": [], "lowest": ["lowest"], "bar": [f"F to {beyond.BARS[dataset][0]:g} %"]}[also]
-        head += [f"{NAMES[dataset]}: ends", *more, strongest(rows)]
+        head += [f"{NAMES[dataset]}: ends", *more, survival.strongest(rows)]
     for title in titles:
         own = {dataset: rows[rows.title.eq(title)] for dataset, rows in of.items()}
         passes = [f"{row.F.iloc[0]:g}" if len(row) else "-" for row in own.values()]
@@ -191,7 +196,7 @@ def side_by_side(
 
 def cells(rows: pd.DataFrame, also: str) -> list[str]:
     """Return how the setting of one row ends, what else is asked for and what the strongest attack leaves, as text."""
-    row, attack = rows.iloc[0], strongest(rows)
+    row, attack = rows.iloc[0], survival.strongest(rows)
     met = row.get(f"{attack} sd", np.nan), row.get(f"{attack} seeds", 1)
     left = NOT_RUN if pd.isna(row[attack]) else beyond.with_spread(row[attack], *met, unit="")
     more = {"F": [], "lowest": ["-" if pd.isna(row.lowest) else f"{row.lowest:.1f}"], "bar": [reached(rows)]}
@@ -228,7 +233,7 @@ QUESTIONS = (
     ),
     Question(
         "Is the reset needed?",
-        ("C7.2", "C7.3"),
+        ("C7.2", "C7.12", "C7.3"),
         partial(side_by_side, choose=resets, also="lowest"),
         lambda seen: beyond_told.worth_told(seen.rows),
     ),

@@ -35,13 +35,13 @@ def worth_told(rows: pd.DataFrame) -> list[str]:
     gains, alone = [], False
     for n1 in one(rows, "sim", "never").n1:
         pair = [beyond_claims.best(one(rows, "sim", reset, n1=n1)) for reset in ("cycle", "never")]
-        gain, half, seeds = beyond_claims.withstood(*pair, beyond_claims.strongest(rows))
+        gain, half, seeds = beyond_claims.withstood(*pair, survival.strongest(rows))
         if pd.notna(gain):
             gains.append(f"{gain:+.1f} {beyond_claims.interval(gain, half)} at n1 = {n1:g} ({seeds})")
             alone |= seeds == "1 seed"
     if not gains:
         return []
-    told = [f"Under {beyond_claims.strongest(rows)} the reset is worth, in points, {', '.join(gains)}."]
+    told = [f"Under {survival.strongest(rows)} the reset is worth, in points, {', '.join(gains)}."]
     several = one(rows, "sim").dropna(subset="AutoAttack sd").sort_values("AutoAttack sd").tail(1)
     if alone:
         told += [
@@ -77,9 +77,9 @@ def cheap_told(rows: pd.DataFrame) -> list[str]:
     if bim.AutoAttack.isna().all():
         return []
     of = bim.iloc[0]
-    each = "; ".join(f"{row.title}, {_left(row)} for {row.F:g} F" for row in cheap(rows).itertuples())
+    each = "; ".join(f"{row.title}, {left(row)}, for {row.F:g} F" for _, row in cheap(rows).iterrows())
     low, high = survival.interval(of.AutoAttack, chapters.SLICE.get(of.dataset, 1000))
-    text = f"Within {NEAR:g} points of {of.title} under AutoAttack ({_left(of)} for {of.F:g} F an image; "
+    text = f"Within {NEAR:g} points of {of.title} under AutoAttack ({left(of)}, for {of.F:g} F an image; "
     return [f"{text}{low:.1f} to {high:.1f} by the images that were tested), or above: {each or 'none that was run'}."]
 
 
@@ -90,16 +90,24 @@ def cheap(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[(least <= rows.AutoAttack) & (most > rows.F)].sort_values("F")
 
 
-def _left(row) -> str:
-    """Return what AutoAttack leaves of a net, and what it has on clean images."""
-    return f"{row.AutoAttack:.1f} %, clean {row.clean:.1f} %,"
+def left(row: pd.Series) -> str:
+    """Return what AutoAttack leaves of a setting, and what the same nets have on clean images."""
+    clean, met = row.get("clean by seed"), row.get("AutoAttack by seed")
+    both = all(isinstance(of, dict) for of in (clean, met))
+    same = pd.Series(clean).reindex(list(met)).mean() if both else row.clean
+    return f"{beyond.met(row)} %, clean {same:.1f} %"
 
 
 def collapsed_told(rows: pd.DataFrame) -> list[str]:
-    """Return which trainings broke down: nets that classify less than :data:`COLLAPSED` of clean images correctly."""
-    broken = rows[rows.clean < COLLAPSED]
-    named = ", ".join(f"{row.title} (clean {row.clean:.1f} %)" for row in broken.itertuples())
-    return [f"Broke down in training at this rate: {named}."] if named else []
+    """Return which trainings broke down, seed by seed: nets that have less than :data:`COLLAPSED` on clean images."""
+    named = []
+    for _, row in rows.iterrows():
+        seeds = pd.Series(each if isinstance(each := row.get("clean by seed"), dict) else [row.clean])
+        broken = seeds[seeds < COLLAPSED]
+        if len(broken):
+            of = f", {len(broken)} of {len(seeds)} seeds" if len(seeds) > 1 else ""
+            named.append(f"{row.title} (clean {', '.join(f'{value:.1f}' for value in broken)} %{of})")
+    return [f"Broke down in training at this rate: {'; '.join(named)}."] if named else []
 
 
 def missing_told(asked: pd.DataFrame) -> list[str]:

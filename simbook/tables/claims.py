@@ -43,26 +43,39 @@ METHODS: dict[str, tuple[str, ...]] = {
     "C5.9": ("free",),
     "C5.10": ("sim",),
     "C5.11": ("free", "atda"),
+    "C5.12": ("sim", "vanilla", "bim"),
     "C6.1": ("free", "atda"),
     "C6.2": ("sim", "vanilla", "free", "atda"),
     "C6.3": ("sim", "bim", "madry"),
     "C6.4": ("sim",),
     "C6.5": ("sim", "bim", "atda"),
     "C6.9": ("fgsm",),
+    "C6.10": ("sim",),
+    "C6.11": ("sim", "bim"),
+    "C6.12": ("fgsm",),
     "C7.1": ("vanilla",),
     **dict.fromkeys(("C7.2", "C7.9"), ("sim",)),
-    **dict.fromkeys(("C7.3", "C7.8"), ("sim", "bim")),
+    **dict.fromkeys(("C7.3", "C7.8", "C7.12"), ("sim", "bim")),
     **dict.fromkeys(("C7.4", "C7.6", "C7.10"), ("sim", "sim-k")),
     "C7.5": ("sim", "free-sim"),
     "C7.7": ("sim", "rs-fgsm", "n-fgsm", "atta", "mep"),
     "C7.11": ("sim", "sim-k", "rs-fgsm", "n-fgsm", "atta", "mep"),
 }
+
+
+def own_step(spec: RunSpec) -> bool:
+    """Return whether a run has the step of its method in the paper, and is projected."""
+    return spec.n1 == run_spec(spec.dataset, spec.method).n1 and spec.projection != "literal"
+
+
 #: Of these, the runs that alone judge a claim.
 OF_THESE: dict[str, Callable[[RunSpec], bool]] = {
     # Fig. 1 has every net at its own rate
     **dict.fromkeys(("C3.2", "C3.3", "C3.4"), lambda spec: spec.method != "atda" or spec.lr == RATES[spec.dataset][-1]),
+    "C5.12": lambda spec: spec.n1 >= spec.n2 if spec.method == "sim" else True,
     "C7.1": lambda spec: spec.lr == (rate_of_table3(spec.dataset) or spec.lr),
-    "C7.2": lambda spec: spec.n1 == run_spec(spec.dataset, "sim").n1 and spec.reset in ("cycle", "never"),
+    "C7.2": lambda spec: own_step(spec) and spec.reset in ("cycle", "never"),
+    "C7.12": lambda spec: own_step(spec) and spec.reset in ("cycle", None),
     "C7.3": lambda spec: spec.reset == "never" if spec.method == "sim" else spec.n1 == run_spec(spec.dataset, "bim").n1,
 }
 
@@ -76,6 +89,8 @@ def runs(table: pd.DataFrame, found: dict[str, Found], settings: EvaluationSetti
     chapter = dict(zip(table.claim, table.chapter, strict=True))
     of = found | {"06_evaluation": of_table3(found["06_evaluation"], settings)}
     of["05_sim_adv"] = of["05_sim_adv"] + sim_adv.neighbours(settings, of["05_sim_adv"])
+    of["C5.1"] = of["05_sim_adv"] + sim_adv.repeated(of["05_sim_adv"])
+    of["C5.12"] = of["05_sim_adv"] + sim_adv.neighbours(settings, of["05_sim_adv"], methods=("vanilla",))
     of["03_atda"] = atda.by_eq_1(of["03_atda"])
     of["C7.1"] = beyond.table_rows(settings)
     of["claims"] = of["06_evaluation"]

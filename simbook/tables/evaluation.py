@@ -83,9 +83,9 @@ def settings_compared() -> pd.DataFrame:
             "network",
             "LeNet; ResNet",
             "LeNet-5 (61,706 weights); ResNet-20",
-            "sizes not stated; Table 5 fits these best",
+            "sizes not stated: the cited LeNet; ResNet-20 by its clean accuracy",
         ),
-        ("epochs", "not stated", "60, 80, 200", "three of four totals of Table 5 are whole multiples"),
+        ("epochs", "not stated", "60, 80, 200", "three of Table 5's four totals come to whole milliseconds an epoch"),
         (
             "optimiser",
             "learning rate e^-3 or e^-4, read as 1e-3 or 1e-4",
@@ -263,13 +263,13 @@ def findings(frame: pd.DataFrame, found: Found, dataset: str) -> str:
         said.append(_best_of(sim, bim))
     if len(weak):
         names = ", ".join(f"{name} at {rate(lr)}: {row.true:.2f} %" for (name, lr), row in weak.iterrows())
-        said.append(f"The single-step methods under the same attack: {names}.")
+        said.append(f"Vanilla and the single-step methods under the same attack: {names}.")
     said.append(
         f"Attacking the predicted instead of the true label raises these figures by up to {inflated.max():.2f} points "
         f"({inflated.idxmax()[0]}), without any change to a model."
     )
     if watched := _watched([(spec, run) for spec, run in found if spec.dataset == dataset], NAMES[dataset]):
-        said.append(f"Watched after each epoch from the 25th on, {'; '.join(watched)}: it matters when training stops.")
+        said.append(f"Watched after each epoch from the 25th on, {'; '.join(watched)}.")
     missing = frame[(frame.dataset == dataset) & (frame.attack == "Original") & frame.true.isna()]
     names = ", ".join(f"{name} at {rate(lr)}" for name, lr in zip(missing.title, missing.lr, strict=True))
     said.append(f"Not run yet: {names}." if names else "Every run of Table 3 was made.")

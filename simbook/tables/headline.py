@@ -1,4 +1,4 @@
-r"""What make refresh writes into README and the first page: the list, the verdicts, and the tables of MNIST's nets."""
+r"""What make refresh writes into README and the first page: the list, the verdicts, and the tables of numbers."""
 
 import textwrap
 

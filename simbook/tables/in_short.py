@@ -9,8 +9,8 @@ from simadv.specs import run_spec
 from simadv.store import Store
 from simbook import chapters, paper, verdicts
 from simbook.settings import EvaluationSettings
-from simbook.tables import beyond, beyond_told, claims, judging, sim_adv
-from simbook.tables.beyond_claims import NEAR, best, interval, one, strongest, without_attacks, withstood
+from simbook.tables import beside, beyond, beyond_told, claims, judging, sim_adv, survival
+from simbook.tables.beyond_claims import NEAR, best, interval, one, without_attacks, withstood
 from simbook.tables.common import NAMES, NOT_RUN, Found
 from simbook.tables.evaluation import accuracies, paper_value
 from simbook.tables.spread import GLUE, over_seeds
@@ -29,9 +29,11 @@ average after its last five epochs.
 - **Does it defend?** {attack} leaves SIM(10,20)-Adv {sim} %, BIM(10,30)-Adv {bim} %, FGSM-Adv {fgsm} % and
 Free-Adv(10) {free_adv} %. Single epochs swing: on average after its last five, the first has {cycle} % and the second
 {bim_end} %. AutoAttack, which is younger than the paper, leaves the first {sim_auto} %, the second {bim_auto} %. {C6_2}
+{C6_2_open}
 - **Is it what the paper prints?** The paper has {paper} % at rate 1e-3, and probably attacked away from the net's own
 answers; attacked that way ours keep {sim_predicted} %. At rate 1e-4 the paper has {paper_low} %, and ours keep
-{sim_low_predicted} % that way and {sim_low} % by true labels. {C6_4}
+{sim_low_predicted} % that way and {sim_low} % by true labels; there the last cycle still ended {rise} points above the
+one before it. {C6_4}
 - **At what cost?** An epoch of SIM-Adv takes {sim_f:g} F an image, one of BIM(10,30)-Adv {bim_f:g} F: {ratio:.2f} times
 as much (F is the work of a forward pass; a backward pass is one F to the image and one to the weights). The paper's
 seconds have a ratio of {seconds}. ATDA takes the F of SIM-Adv, and more time in the batches of 32 that its authors
@@ -42,7 +44,7 @@ epochs at less than half of the last (one seed).
 - **Is the reset needed?** With it SIM-Adv ends at {cycle} %, without at {never} %; under AutoAttack the reset is worth
 {worth} points, and at n1 = 5 it is worth {worth_5} (of one seed the interval is of the images alone). {C7_2}
 - **Is anything cheaper?** Of the nets within {near:g} points of BIM(10,30)-Adv under AutoAttack, or above, the cheapest
-is {cheap} F an image, all epochs together. SIM(10,20)-Adv took {passes}. {C7_11}
+is {cheap} an image, all epochs together. SIM(10,20)-Adv took {passes}. {C7_11}
 - **Can the attack's pass be saved?** With nothing but the gradients that training computes anyway, the best SIM-Adv
 ends at {free} %. {C7_5}
 - **Whose label is attacked?** Vanilla at rate 1e-4 has {vanilla} % under {attack} where the attack pushes away from the
@@ -67,6 +69,11 @@ def in_short(table: pd.DataFrame, store: Store) -> str:
     ]
     told = {key: " and ".join(facts[key] for facts in each) for key in each[0]}
     told |= {claim.replace(".", "_"): judged(table, claim) for claim in table.claim.unique()}
+    told["C6_2_open"] = undecided(table, "C6.2")
+    rises = beside.last_rises(beside.cycle_ends(found["06_evaluation"])).rise
+    told["rise"] = " and ".join(
+        f"{rises.get((NAMES[name], chapters.RATES[name][0]), float('nan')):+.1f}" for name in TRAINED
+    )
     sim, bim = (sum(passes_per_image(run_spec("mnist", method))) for method in ("sim", "bim"))
     fixed = {"attack": ATTACK, "near": NEAR, "n2": run_spec("mnist", "sim").n2, "sim_f": sim, "bim_f": bim}
     fixed |= {"untested": untested(table), "unrun": unrun(found)}
@@ -79,6 +86,17 @@ def judged(table: pd.DataFrame, claim: str) -> str:
     """Return the verdicts on a claim, the paper's or ours, to stand after the numbers that it is about."""
     parts = table[table.claim.eq(claim) & table.dataset.isin(TRAINED)]
     return f"*{claim}, “{judging.CLAIMS[claim][0].rstrip('.')}”: {judging.by_dataset(parts)}.*"
+
+
+def undecided(table: pd.DataFrame, claim: str) -> str:
+    """Return by which parts a claim is undecided, where it is, with their numbers."""
+    parts = table[table.claim.eq(claim) & table.dataset.isin(TRAINED)]
+    parts = parts[parts.groupby("dataset").verdict.transform(judging.together).eq(judging.UNDECIDED)]
+    each = [
+        f"{row.part} on {NAMES[row.dataset]} ({row.ours.replace(GLUE, ' ')})"
+        for row in parts[parts.verdict.eq(judging.UNDECIDED)].itertuples()
+    ]
+    return f"What is undecided: {'; '.join(each)}." if each else ""
 
 
 def untested(table: pd.DataFrame) -> str:
@@ -127,17 +145,14 @@ def ends(bars: pd.DataFrame) -> dict[str, str]:
     three = {"cycle": cycle, "never": never, "free": best(without_attacks(bars))}
     told = {name: percents(row.end, row.sd, row.seeds) for name, row in three.items()}
     bim = bars[bars.method.eq("bim")].iloc[0]
-    told["bim_end"] = percents(bim.end)
+    told["bim_end"] = percents(bim.end, bim.sd, bim.seeds)
     for name, row in (("sim", cycle), ("bim", bim)):
         told[f"{name}_auto"] = percents(row.AutoAttack, row["AutoAttack sd"], row["AutoAttack seeds"])
     for name, n1 in (("worth", 10), ("worth_5", 5)):
         pair = [best(one(bars, "sim", reset, n1=n1)) for reset in ("cycle", "never")]
-        gain, half, seeds = withstood(*pair, strongest(bars))
+        gain, half, seeds = withstood(*pair, survival.strongest(bars))
         told[name] = NOT_RUN if pd.isna(gain) else f"{gain:+.1f} {interval(gain, half)} ({seeds})"
-    cheap = [
-        f"{row.title} ({percents(row.AutoAttack)} %, clean {percents(row.clean)} %) at {row.F:g}"
-        for row in beyond_told.cheap(bars).itertuples()
-    ]
+    cheap = [f"{row.title} ({beyond_told.left(row)}) at {row.F:g} F" for _, row in beyond_told.cheap(bars).iterrows()]
     return told | {"cheap": [*cheap, "none"][0], "passes": f"{cycle.F:g}"}
 
 
@@ -155,4 +170,5 @@ def labels(frame: pd.DataFrame, dataset: str) -> dict[str, str]:
     """Return what BIM leaves of Vanilla at the lower rate, by true and by predicted labels, and the paper's number."""
     rows = frame[frame.dataset.eq(dataset) & frame.method.eq("vanilla") & frame.attack.eq(ATTACK)]
     row = rows[rows.lr.eq(chapters.RATES[dataset][0])].iloc[0]
-    return {"vanilla": percents(row.true), "predicted": percents(row.predicted), "printed": f"{row.paper:.2f}"}
+    told = {"vanilla": percents(row.true, row.sd, row.seeds), "printed": f"{row.paper:.2f}"}
+    return told | {"predicted": percents(row.predicted, row.predicted_sd, row.seeds)}

@@ -25,14 +25,20 @@ BACK = 5.0  # points: robustness is back after a reset where it is no farther be
 ALONG = ("robust", "clean")
 
 
-def neighbours(settings: Settings, found: Found, *, store: Store | None = None) -> Found:
-    """Return runs of other chapters to compare with: Iter-Adv, Free-Adv, ATDA at the book's rates, if stored."""
+def neighbours(
+    settings: Settings,
+    found: Found,
+    *,
+    methods: tuple[str, ...] = ("bim", "madry", "free", "atda"),
+    store: Store | None = None,
+) -> Found:
+    """Return runs of other chapters to compare with, those of ``methods`` at the book's rates, if stored."""
     store = store or default()
     known = {spec for spec, _ in found}
     specs = [
         spec
         for dataset in dict.fromkeys(spec.dataset for spec, _ in found)
-        for method in ("bim", "madry", "free", "atda")
+        for method in methods
         for spec in chapters.both_rates(settings, dataset, method)
     ]
     return [(spec, store.find(spec)) for spec in specs if spec not in known]
@@ -217,26 +223,38 @@ def fig9(settings: Settings, found: Found, dataset: str, *, store: Store | None 
 def falls(found: Found) -> pd.DataFrame:
     """Return the largest fall from one epoch to a later one, in points, of each watched run: ``clean, robust``.
 
-    BIM-Adv is among them, as a measure of how much training swings.
+    ``ends`` is that of robust accuracy from the end of one cycle to a later one's, where all examples start afresh
+    together, else NaN. BIM-Adv is among them, as a measure of how much training swings.
     """
     rows = []
     for spec, run in found:
         if spec.method in ("sim", "free", "bim") and run is not None and spec.monitor is not None:
             seen = pd.DataFrame(run.history)
-            worst = {name: float((seen[name].cummax() - seen[name]).max()) for name in ALONG}
+            worst = {name: fall(seen[name]) for name in ALONG}
+            ends = (
+                seen.robust[(seen.epoch + 1) % spec.n2 == 0] if spec.reset in ("cycle", "random") else seen.robust[:0]
+            )
+            worst["ends"] = fall(ends)
             about = {"dataset": spec.dataset, "method": spec.method, "title": title(spec), "lr": spec.lr}
             rows.append(about | {"reset": spec.reset, "watched": len(seen)} | worst)
-    return pd.DataFrame(rows, columns=["dataset", "method", "title", "lr", "reset", "watched", "clean", "robust"])
+    names = ["dataset", "method", "title", "lr", "reset", "watched", "clean", "robust", "ends"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def fall(values: pd.Series) -> float:
+    """Return the largest fall from one value to a later one; NaN where there is none."""
+    return float((values.cummax() - values).max())
 
 
 def falls_shown(table: pd.DataFrame) -> pd.DataFrame:
     """Return :func:`falls` as text to read."""
     heads = {"dataset": "data set", "title": "run", "watched": "epochs watched"}
-    heads |= {"clean": "largest fall, clean (points)", "robust": "largest fall, robust (points)"}
+    heads |= {"clean": "largest fall, clean (points)", "robust": "robust", "ends": "robust, between ends of cycles"}
     text = table.assign(dataset=table.dataset.map(named), rate=table.lr.map(rate))
-    text = text.assign(clean=table.clean.round(1), robust=table.robust.round(1))
+    for name in ("clean", "robust", "ends"):
+        text[name] = ["-" if pd.isna(value) else f"{value:.1f}" for value in table[name]]
     return (
-        text[["dataset", "title", "rate", "watched", "clean", "robust"]]
+        text[["dataset", "title", "rate", "watched", "clean", "robust", "ends"]]
         .rename(columns=heads)
         .set_index(["data set", "run", "rate"])
     )

@@ -129,6 +129,11 @@ def tests(nets: pd.DataFrame) -> list[str]:
     return known + [name for name in FROM.values() if name in others]
 
 
+def strongest(rows: pd.DataFrame) -> str:
+    """Return the strongest attack that is asked for on the data of some rows, the last of :data:`JUDGES`."""
+    return [name for name in tests(rows) if name in JUDGES][-1]
+
+
 def head(attack: str) -> str:
     """Return the head of a column, with a place where a narrow page may break it."""
     return attack.replace("(", " (")

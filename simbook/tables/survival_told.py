@@ -22,7 +22,7 @@ def four_told(nets: pd.DataFrame) -> list[str]:
     others = ranked["AutoAttack"][NAMED:]
     more = f"; {len(others)} more have {others.max():.1f} % or less" if len(others) else ""
     return [
-        f"AutoAttack, on the first {nets.images.iloc[0]:.0f} images, leaves {'; '.join(parts)}{more}.",
+        f"AutoAttack leaves, of seed 0 and on the first {nets.images.iloc[0]:.0f} images, {'; '.join(parts)}{more}.",
         *seeds_told(nets),
         *gap_told(nets),
     ]
@@ -63,7 +63,7 @@ def gap_told(nets: pd.DataFrame) -> list[str]:
     sim, bim = (row.iloc[0] for row in first_of)
     far = {name: sim[name] - bim[name] for name in ("BIM(10,40)", "AutoAttack")}
     told = " and ".join(f"{points:+.1f} points under {name}" for name, points in far.items())
-    return [f"On the same images {sim.title} less {bim.title} is {told}."]
+    return [f"On the same images, seed 0, {sim.title} less {bim.title} is {told}."]
 
 
 def masked_told(nets: pd.DataFrame, dataset: str) -> list[str]:
