@@ -22,7 +22,7 @@ from nbformat import NotebookNode
 from PIL import Image
 from sphinx_external_toc.parsing import parse_toc_yaml
 
-from simbook.tables.headline import renewed, written
+from simbook.told.headline import renewed, written
 
 ROOT = Path(__file__).resolve().parents[1]
 # one cell of parameters is enough to show: papermill's copy goes where it changes nothing, else the defaults fold
@@ -123,26 +123,35 @@ def main() -> None:
     parser.add_argument("--profile", choices=PROFILES, default=PROFILES[0])
     parser.add_argument("--refresh", action="store_true", help="write the executed chapters back into book/")
     arguments = parser.parse_args()
-    if not arguments.refresh:
-        return build(arguments.profile)
+    if arguments.refresh:
+        refresh()
+    else:
+        build(arguments.profile)
+
+
+def refresh() -> None:
+    """Execute every chapter on the published runs; then, and not before, write chapters, picture and pages."""
     own = ROOT / "_build" / "refresh"  # instead of the reader's own runs, which lie over the published ones
     shutil.rmtree(own, ignore_errors=True)
     os.environ["SIMADV_STORE"] = str(own)
     executed = {name: execute(name, {}) for name in chapters()}
+    made = pictured(executed) if PICTURE[0] in executed else {}
+    for name, notebook in executed.items():
+        nbformat.write(notebook, ROOT / f"{name}.ipynb")
+    for page, content in made.items():
+        page.parent.mkdir(exist_ok=True)
+        page.write_bytes(content)
+
+
+def pictured(executed: dict[str, nbformat.NotebookNode]) -> dict[Path, bytes]:
+    """Return README, the first page and their picture, a figure of a chapter, as they are after a refresh."""
     chapter, cell_id, path = PICTURE
     (cell,) = (cell for cell in executed[chapter].cells if cell.id == cell_id)
     (picture,) = (output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
     between = written()
-    pages = [ROOT / "README.md", ROOT / "book" / "intro.md"]
-    texts = {page: renewed(page.read_text(encoding="utf-8"), between) for page in pages}
-    # all is made before anything is written, so that chapters and pages are of one store
-    for name, notebook in executed.items():
-        nbformat.write(notebook, ROOT / f"{name}.ipynb")
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(base64.b64decode(picture))
-    for page, text in texts.items():
-        page.write_text(text, encoding="utf-8")
-    return None
+    pages = (ROOT / "README.md", ROOT / "book" / "intro.md")
+    texts = {page: renewed(page.read_text(encoding="utf-8"), between).encode() for page in pages}
+    return texts | {path: base64.b64decode(picture)}
 
 
 if __name__ == "__main__":

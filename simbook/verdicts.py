@@ -9,30 +9,21 @@ import pandas as pd
 from simadv.specs import DATASETS
 from simadv.store import Store, default
 from simbook import chapters
+from simbook.claims import atda, background, beyond, cost, evaluation, first, iterated, sim_adv
+from simbook.claims.judging import UNTESTED
 from simbook.settings import EvaluationSettings, Settings
-from simbook.tables import (
-    atda_claims,
-    background,
-    beyond_claims,
-    cost_claims,
-    evaluation_claims,
-    first_claims,
-    iterated_claims,
-    sim_adv_claims,
-)
 from simbook.tables.common import Found
-from simbook.tables.judging import UNTESTED
 
 # in the order of the claims
 JUDGES: dict[str, Callable[..., pd.DataFrame]] = {
     "02_background": background.verdicts,
-    "03_atda": atda_claims.verdicts,
-    "04_1_saturation": iterated_claims.verdicts_of_saturation,
-    "04_2_intermediate": iterated_claims.verdicts_of_intermediate,
-    "05_sim_adv": sim_adv_claims.verdicts,
-    "06_evaluation": evaluation_claims.verdicts,
-    "cost": cost_claims.verdicts,
-    "07_beyond": beyond_claims.verdicts,
+    "03_atda": atda.verdicts,
+    "04_1_saturation": iterated.verdicts_of_saturation,
+    "04_2_intermediate": iterated.verdicts_of_intermediate,
+    "05_sim_adv": sim_adv.verdicts,
+    "06_evaluation": evaluation.verdicts,
+    "cost": cost.verdicts,
+    "07_beyond": beyond.verdicts,
 }
 
 
@@ -40,7 +31,7 @@ def of_chapter(chapter: str, found: Found, settings: Settings, *, store: Store |
     """Return the parts of a chapter's claims, judged, by data set, from what :func:`simbook.chapters.collect` found.
 
     Columns: ``claim`` (its number), ``text``, ``where`` in the paper, ``dataset``, ``part`` (what is measured),
-    ``paper``, ``ours`` and ``verdict``, all text. :func:`simbook.tables.judging.summary` has one verdict a claim.
+    ``paper``, ``ours`` and ``verdict``, all text. :func:`simbook.claims.judging.summary` has one verdict a claim.
     A reader's training of fewer epochs than the book's shows its numbers, and judges nothing.
     """
     table = JUDGES[chapter](found, settings, store=store)
@@ -74,5 +65,5 @@ def book(settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
         [of_chapter(name, runs, settings, store=store).assign(chapter=name) for name, runs in found.items()],
         ignore_index=True,
     )
-    first = unjudged(first_claims.verdicts(later, found["06_evaluation"], settings, store=store), settings)
-    return pd.concat([first.assign(chapter="claims"), later], ignore_index=True)
+    of_first = unjudged(first.verdicts(later, found["06_evaluation"], settings, store=store), settings)
+    return pd.concat([of_first.assign(chapter="claims"), later], ignore_index=True)

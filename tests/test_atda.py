@@ -11,12 +11,14 @@ from matplotlib import pyplot as plt
 from simadv import losses
 from simadv.store import Run, Store
 from simbook import chapters, paper
+from simbook.claims import atda as claims
+from simbook.claims import judging
 from simbook.measures.embedding import Embedding
 from simbook.plots import atda as plots
 from simbook.settings import Settings
 from simbook.tables import atda as tables
-from simbook.tables import atda_claims as claims
-from simbook.tables import embedding, judging
+from simbook.tables import embedding
+from simbook.told import atda as told
 
 BIM, MADRY = tables.BIM, tables.MADRY
 SPECS = list(chapters.atda(Settings()))
@@ -232,9 +234,9 @@ def test_atda_as_published_stands_beside_eq_1_s_and_in_no_table_of_the_paper(she
     shown = tables.labels_shown(table)
     assert list(shown) == list(table.index)
     assert list(shown.index) == list(table), "an attack a row: a page is not wide enough for all of them"
-    said = tables.findings_of_labels(table)
+    said = told.of_labels(table)
     assert f"{BIM} {70 - RIGHT[BIM]:+.1f}" in said
-    assert "Not all" in tables.findings_of_labels(tables.labels(shelf.found, "fmnist", store=shelf.store))
+    assert "Not all" in told.of_labels(tables.labels(shelf.found, "fmnist", store=shelf.store))
 
 
 @pytest.mark.parametrize(
@@ -354,7 +356,7 @@ def test_fig_2_shows_what_was_run(shelf):
     assert lines[MADRY] == [[0, 94], [0.1, 92], [0.4, 80]]
     assert [text.get_text() for text in axes.texts] == ["0.15"]
     plt.close(figure)
-    said = tables.findings_of_lambda(shelf.frame, "mnist")
+    said = told.of_lambda(shelf.frame, "mnist")
     assert "Under Madry(30,30) lambda = 0 has 94.00 %" in said
     assert "-2.00 at 0.1, -14.00 at 0.4" in said
     assert "Not run yet: lambda 0.05; lambda 0.15; lambda 0.2; lambda 0.333." in said
@@ -388,7 +390,7 @@ def test_training_is_summed_up_over_its_last_epochs(shelf):
     seen = tables.training(shelf.found)
     assert seen.epoch.tolist() == list(range(1, 61))
     assert set(seen.label) == {"MNIST, rate 1e-3"}
-    said = tables.findings_of_rates(shelf.frame, shelf.found, "mnist")
+    said = told.of_rates(shelf.frame, shelf.found, "mnist")
     assert "the loss averaged 1.00 and the monitor saw" in said
     assert "from 10.0 % to 70.0 %, so a single epoch says little" in said
     assert (
@@ -400,12 +402,12 @@ def test_training_is_summed_up_over_its_last_epochs(shelf):
 
 def test_what_a_random_start_takes_is_told_beside_a_net_that_adapts_no_domain(shelf):
     shelf.run(chosen("atda", lr=1e-3)[0], watched([40.0] * 60), **RIGHT | {BIM: 60.0, MADRY: 50.0})
-    assert tables.lost_to_randomness(shelf.frame, "mnist") == [], "nothing to compare it with"
+    assert told.lost_to_randomness(shelf.frame, "mnist") == [], "nothing to compare it with"
     shelf.run(chosen("fgsm", lr=1e-4)[0], **RIGHT | {BIM: 30.0, MADRY: 10.0})
-    (said,) = tables.lost_to_randomness(shelf.frame, "mnist")
+    (said,) = told.lost_to_randomness(shelf.frame, "mnist")
     assert "ATDA at rate 1e-3: 10.0 (the paper: 19.2); FGSM-Adv, which adapts no domain, at rate 1e-4: 20.0." in said
-    assert said in tables.findings_of_rates(shelf.frame, shelf.found, "mnist")
-    assert tables.lost_to_randomness(shelf.frame, "fmnist") == []
+    assert said in told.of_rates(shelf.frame, shelf.found, "mnist")
+    assert told.lost_to_randomness(shelf.frame, "fmnist") == []
 
 
 @pytest.mark.parametrize(
@@ -413,18 +415,18 @@ def test_what_a_random_start_takes_is_told_beside_a_net_that_adapts_no_domain(sh
     [(48.0, 1.0, "no"), (50.0, 1.0, "at one rate"), (50.0, 50.0, "yes"), (1.0, 50.0, "at one rate")],
 )
 def test_the_chapter_answers_in_words(shelf, high, low, word):
-    said = tables.is_it_safe(shelf.found, "mnist", store=shelf.store)
+    said = told.safe(shelf.found, "mnist", store=shelf.store)
     assert said == "**MNIST**: open. BIM(10,40) leaves ATDA not run at rate 1e-3 and not run at rate 1e-4."
     shelf.run(chosen("atda", lr=1e-3)[0], **RIGHT | {"BIM(10,40)": high})
-    said = tables.is_it_safe(shelf.found, "mnist", store=shelf.store)
+    said = told.safe(shelf.found, "mnist", store=shelf.store)
     assert said == f"**MNIST**: open. BIM(10,40) leaves ATDA {high} of 98.0 % at rate 1e-3 and not run at rate 1e-4."
     shelf.run(chosen("atda", lr=1e-4)[0], **RIGHT | {"BIM(10,40)": low})
-    assert tables.is_it_safe(shelf.found, "mnist", store=shelf.store).startswith(f"**MNIST**: {word}. BIM(10,40)")
+    assert told.safe(shelf.found, "mnist", store=shelf.store).startswith(f"**MNIST**: {word}. BIM(10,40)")
 
 
 def test_a_steady_run_is_not_called_a_draw(shelf):
     shelf.run(chosen("atda", lr=1e-3)[0], watched([40.0] * 60), **RIGHT)
-    assert "single epoch" not in tables.findings_of_rates(shelf.frame, shelf.found, "mnist")
+    assert "single epoch" not in told.of_rates(shelf.frame, shelf.found, "mnist")
 
 
 def test_training_without_a_monitor_is_drawn_without_it(shelf):
@@ -438,7 +440,7 @@ def test_training_without_a_monitor_is_drawn_without_it(shelf):
     assert left.lines[0].get_xydata().tolist() == [[1, 3], [2, 2], [3, 1]]
     assert [text.get_text() for text in right.texts] == ["not watched"]
     plt.close(figure)
-    assert "monitor" not in tables.findings_of_rates(shelf.frame, shelf.found, "mnist")
+    assert "monitor" not in told.of_rates(shelf.frame, shelf.found, "mnist")
 
 
 def test_training_is_a_line_a_run(shelf):
@@ -468,19 +470,19 @@ def test_table_3_s_row_stands_at_the_rate_that_it_was_made_at(shelf):
 def test_findings_of_features_name_what_is_missing(shelf):
     vanilla = chosen("vanilla")[0]
     shelf.features(vanilla, BIM, fooled=400, separable=98.7, mixed=0.4)
-    said = tables.findings_of_features(tables.fig1(shelf.found, "mnist", store=shelf.store))
+    said = told.of_features(tables.fig1(shelf.found, "mnist", store=shelf.store))
     assert re.findall(r"Vanilla under BIM\(30,30\): ([\d.]+) %", said) == ["100.0", "98.7"]
     assert said.splitlines()[-1].startswith(
         "5. Not run yet: ATDA under BIM(30,30); ATDA under FGSM; BIM(30,30)-Adv under"
     )
-    assert "nothing was found" in tables.findings_of_features(shown_panels())
+    assert "nothing was found" in told.of_features(shown_panels())
 
 
 def test_findings_set_the_measures_of_blending_side_by_side():
     """A net may blend better in the figure, and worse in its features."""
     panels = shown_panels(b={"mixed": 24.5, "separable": 84.0}, e=BLEND | {"mixed": 20.0, "separable": 89.8})
     names = {"(b) net": f"(b) ATDA, {BIM}", "(e) net": f"(e) SIM(10,20)-Adv, {BIM}"}
-    said = tables.findings_of_features({names.get(name, name): record for name, record in panels.items()})
+    said = told.of_features({names.get(name, name): record for name, record in panels.items()})
     assert "SIM(10,20)-Adv and ATDA under BIM(30,30) by each measure of blending: separable 89.8 % and 84.0 %; " in said
     assert "mixed 20.0 % and 24.5 %" in said
 
@@ -491,7 +493,7 @@ def test_findings_compare_blending_with_robustness(robust, order):
     panels = shown_panels(b={"mixed": 20.0, "fooled": 5}, c={"mixed": 40.0, "fooled": 5})
     panels[f"({robust}) net"]["fooled"] = 1
     panels = {name.replace("net", name[1]): record for name, record in panels.items()}
-    said = tables.findings_of_features(panels)
+    said = told.of_features(panels)
     assert "From least to best mixed in the features: b; c." in said
     assert order in said
 
@@ -501,7 +503,7 @@ def test_findings_say_where_the_figure_misleads():
     panels = shown_panels(a={"mixed": 50.0}, b={"mixed": 37.0})
     seen = embedding.numbers(panels).mixed_seen["(a) net"]
     assert seen < 40
-    said = tables.findings_of_features({name.replace("net", name[1]): record for name, record in panels.items()})
+    said = told.of_features({name.replace("net", name[1]): record for name, record in panels.items()})
     assert f"in a: of an example's nearest neighbours {seen:.1f} % are targets in the figure, and 50.0 % in" in said
 
 

@@ -17,12 +17,14 @@ from simadv.data import Dataset
 from simadv.specs import EvalSpec, run_spec
 from simadv.store import Store, build_model
 from simbook.chapters import spec_of
+from simbook.claims import background as claims
 from simbook.measures import gallery
 from simbook.measures.base import Measure, take
 from simbook.measures.gallery import ATTACKS, LITERAL, SHARES, Climb, Gallery
 from simbook.plots import background as plots
 from simbook.settings import Settings
 from simbook.tables import background as tables
+from simbook.told import background as told
 
 matplotlib.use("agg")
 ABOUT = {"commit": "0" * 40, "torch": "2", "device": "cpu", "threads": 1, "alone": True, "date": "2026-01-01"}
@@ -330,14 +332,14 @@ def test_difference_interval_by_hand():
 
 
 def test_verdicts():
-    assert tables.judge(3, 1, 5) == "holds"
-    assert tables.judge(3, -1, 7) == "undecided"
-    assert tables.judge(-3, -7, -1) == "does not hold"
-    assert tables.judge(-3, -7, 1) == "undecided"
-    assert tables.judge(0, 0, 4) == "does not hold", "none of so many images"
-    assert tables.judge(*[float("nan")] * 3) == "not tested"
-    assert tables.judge(60, 49, 71, above=50) == "undecided"
-    assert tables.judge(45, 40, 49, above=50) == "does not hold"
+    assert claims.judge(3, 1, 5) == "holds"
+    assert claims.judge(3, -1, 7) == "undecided"
+    assert claims.judge(-3, -7, -1) == "does not hold"
+    assert claims.judge(-3, -7, 1) == "undecided"
+    assert claims.judge(0, 0, 4) == "does not hold", "none of so many images"
+    assert claims.judge(*[float("nan")] * 3) == "not tested"
+    assert claims.judge(60, 49, 71, above=50) == "undecided"
+    assert claims.judge(45, 40, 49, above=50) == "does not hold"
 
 
 def accuracies(right, images=10_000):
@@ -350,18 +352,18 @@ def test_claims_where_the_run_is_there_and_where_it_is_not(stored):
     store, found = stored("mnist")
     power, path = tables.strength(found, store=store), tables.steps(found, store=store)
     frame = accuracies({"FGSM": 75.0, "BIM(10,40)": 10.0, "Madry(10,40)": 15.0})
-    mnist = tables.claims(power, path, frame, "mnist")
+    mnist = claims.claims(power, path, frame, "mnist")
     # the weaker of the two iterated attacks is Madry
     assert [text.split(" [")[0] for text in mnist.ours] == ["60.00", f"{100 * 87 / 97:.2f}", "97.00"]
     assert list(mnist.verdict) == ["holds"] * 3
     assert list(mnist.claim) == ["C2.1", "C2.2", "C2.3"]
     assert list(mnist.paper) == [f"{4.46 - 0.94:.2f}", "-", "-"]
     for name in ("fmnist", "cifar10"):
-        missing = tables.claims(power, path, frame, name)
+        missing = claims.claims(power, path, frame, name)
         assert list(missing.verdict) == ["not tested"] * 3
         assert list(missing.ours) == ["not run"] * 3
     # the paper attacks CIFAR10 with BIM(4,20): there is nothing to compare with
-    assert tables.claims(power, path, frame, "cifar10").paper.iloc[0] == "-"
+    assert claims.claims(power, path, frame, "cifar10").paper.iloc[0] == "-"
 
 
 def test_claims_can_fail(stored):
@@ -370,11 +372,11 @@ def test_claims_can_fail(stored):
     none = path.assign(outside=0)
     few = power.assign(turned=10)
     frame = accuracies({"FGSM": 75.0, "BIM(10,40)": 10.0, "Madry(10,40)": 80.0})
-    assert tables.claims(power, none, frame, "mnist").verdict.iloc[2] == "does not hold"
-    assert tables.claims(few, path, frame, "mnist").verdict.iloc[1] == "does not hold"
-    assert tables.claims(power, path, frame, "mnist").verdict.iloc[0] == "does not hold"
+    assert claims.claims(power, none, frame, "mnist").verdict.iloc[2] == "does not hold"
+    assert claims.claims(few, path, frame, "mnist").verdict.iloc[1] == "does not hold"
+    assert claims.claims(power, path, frame, "mnist").verdict.iloc[0] == "does not hold"
     close = accuracies({"FGSM": 75.0, "BIM(10,40)": 10.0, "Madry(10,40)": 74.5})
-    assert tables.claims(power, path, close, "mnist").verdict.iloc[0] == "undecided"
+    assert claims.claims(power, path, close, "mnist").verdict.iloc[0] == "undecided"
 
 
 def test_strength_table_shows_ours_beside_the_paper_s_and_what_was_not_run(stored):
@@ -432,24 +434,24 @@ def test_steps(stored):
 def test_words_say_what_the_numbers_say(stored):
     store, found = stored("mnist")
     power, path = tables.strength(found, store=store), tables.steps(found, store=store)
-    fooled = tables.told_fooled(power)
+    fooled = told.fooled(power)
     assert fooled.startswith("- **MNIST: Vanilla.** Of 100 test images 97.0 % are classified correctly.")
     assert "FGSM 75.0 %, R+FGSM 75.0 %, BIM(10,40) 10.0 %, Madry(10,40) 15.0 %" in fooled
     assert "fewer than half right is ε." in fooled
-    assert "more than half right at every size" in tables.told_fooled(power.assign(accuracy=80.0))
-    stronger = tables.told_stronger(power, path)
+    assert "more than half right at every size" in told.fooled(power.assign(accuracy=80.0))
+    stronger = told.stronger(power, path)
     assert "65 of 100 images fall to BIM(10,40) and not to FGSM, 0 the other way round" in stronger
     assert "widest at ε: 65.0 points" in stronger
     assert "2.0 times FGSM's" in stronger
     assert "passes FGSM's loss at step 2 of 3" in stronger
-    assert "never passes" in tables.told_stronger(power, path.assign(loss=0.0))
-    ball = tables.told_ball(path)
+    assert "never passes" in told.stronger(power, path.assign(loss=0.0))
+    ball = told.ball(path)
     assert "97 of 100 examples are outside the ball after step 3, and none before" in ball
     assert "they are 1.50 ε" in ball
     assert "accuracy alone does not show" in ball
-    assert "no example leaves the ball" in tables.told_ball(path.assign(outside=0))
+    assert "no example leaves the ball" in told.ball(path.assign(outside=0))
     apart = path.assign(accuracy=path.accuracy.where(path.rule == tables.AS["ball"], path.accuracy / 2))
-    assert "accuracy alone" not in tables.told_ball(apart)
+    assert "accuracy alone" not in told.ball(apart)
 
 
 def test_not_run_names_what_is_missing(stored):
@@ -515,12 +517,12 @@ def test_a_net_without_pictures_is_drawn_without_them(stored, close):
     assert [panel.axison for panel in axes] == [True] * 6 + [False] * 2
     assert len(drawn_figures["gallery"].axes) == 2 * 9 + 1
     power, path = tables.strength(found, store=store), tables.steps(found, store=store)
-    assert "**MNIST: SIM(10,20)-Adv.**" in tables.told_ball(path)
+    assert "**MNIST: SIM(10,20)-Adv.**" in told.ball(path)
     assert ("MNIST: SIM(10,20)-Adv", "1", "ours") in tables.strength_table(power, found).index
     # the undefended net alone decides
     better = path.assign(outside=path.outside.where(path.method == "vanilla", 0))
     frame = accuracies({"FGSM": 75.0, "BIM(10,40)": 10.0})
-    assert tables.claims(power, better, frame, "mnist").verdict.iloc[2] == "holds"
+    assert claims.claims(power, better, frame, "mnist").verdict.iloc[2] == "holds"
 
 
 def test_figures_show_the_numbers(stored, close):

@@ -20,14 +20,18 @@ from simadv.runs import load_or_run, passes_per_image
 from simadv.specs import EvalSpec, run_spec
 from simadv.store import Store
 from simbook import chapters, verdicts
+from simbook.claims import beyond as beyond_claims
 from simbook.measures import survival as measures
 from simbook.measures.base import take
 from simbook.measures.survival import RADII, Signs, Staleness, Transfer
 from simbook.plots import beyond as plots
 from simbook.settings import EvaluationSettings, Settings
-from simbook.tables import beyond, beyond_claims, beyond_findings, beyond_told, sim_adv, survival, survival_told
+from simbook.tables import beyond, sim_adv, survival
 from simbook.tables.common import leading, title
 from simbook.tables.spread import GLUE, Margin
+from simbook.told import beyond as beyond_told
+from simbook.told import beyond_findings
+from simbook.told import survival as survival_told
 
 SMALL = {"images": 24, "batch_size": 8, "epochs": 4, "monitor": "FGSM", "monitor_images": 8, "precision": "float32"}
 SPEC = run_spec("digits", "free-sim", n1=2, n2=3, seed=3, **SMALL)

@@ -7,7 +7,12 @@ import pandas as pd
 import pytest
 from rows import SIGNS, row_of, survivor, table_of
 
-from simbook.tables import beyond, beyond_claims, beyond_findings, beyond_told, judging, survival_told
+from simbook.claims import beyond as beyond_claims
+from simbook.claims import judging
+from simbook.tables import beyond
+from simbook.told import beyond as beyond_told
+from simbook.told import beyond_findings
+from simbook.told import survival as survival_told
 
 GLUE = "\N{NO-BREAK SPACE}"
 

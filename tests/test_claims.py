@@ -11,9 +11,12 @@ from simadv import runs
 from simadv.specs import run_spec
 from simadv.store import HOME
 from simbook import verdicts
+from simbook.claims import first as first_claims
+from simbook.claims import judging
+from simbook.claims import page as claims
 from simbook.settings import EvaluationSettings
-from simbook.tables import claims, first_claims, headline, in_short, judging
 from simbook.tables.spread import GLUE
+from simbook.told import headline, in_short
 
 BOOK = HOME / "book"
 PLANE = {"C5.4", "C5.5", "C5.6", "C5.7"}

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simbook import paper, verdicts
+from simbook.claims import cost as cost_claims
 from simbook.plots import cost as plots
 from simbook.settings import Settings
-from simbook.tables import cost, cost_claims
+from simbook.tables import cost
 from simbook.tables.spread import GLUE
+from simbook.told import cost as told
 
 ABOUT = {"device": "a box", "threads": 2, "alone": True, "torch": "2", "date": "2026-01-02", "commit": "0123456789abc"}
 # seconds of an epoch of LeNet-5 on 6,000 images; of ResNet-20 on 256
@@ -214,7 +216,7 @@ def test_the_margin_over_free_adv_is_against_it():
 
 
 def test_findings_have_every_number_from_the_table():
-    text = cost_claims.findings(EVERYTHING, SETTINGS)
+    text = told.findings(EVERYTHING, SETTINGS)
     assert len(text.splitlines()) <= 5
     for number in ("3.00 and 21.0 times", "7.00 times", "31 % dearer", "4.0 % of a SIM epoch", "n2 = 13.7"):
         assert number in text
@@ -227,8 +229,8 @@ def test_findings_have_every_number_from_the_table():
     ):
         assert number in text
     assert "2.5 times the larger floor, with 2.0 times the arithmetic and 30 % of the time" in text
-    assert "Not" not in cost_claims.findings({}, SETTINGS)
-    assert len(cost_claims.findings({}, SETTINGS).splitlines()) == 1
+    assert "Not" not in told.findings({}, SETTINGS)
+    assert len(told.findings({}, SETTINGS).splitlines()) == 1
 
 
 def test_the_figure_shows_both_nets_and_every_attacker():

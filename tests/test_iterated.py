@@ -20,12 +20,13 @@ from simadv.data import Dataset
 from simadv.specs import EvalSpec, run_spec
 from simadv.store import Run, Store
 from simbook import chapters
+from simbook.claims import iterated as claims
+from simbook.claims import judging
 from simbook.measures import curves as measures
 from simbook.plots import iterated as plots
 from simbook.settings import Settings
-from simbook.tables import curves, iterated, judging, shapes
-from simbook.tables import iterated_claims as claims
-from simbook.tables import iterated_findings as findings
+from simbook.tables import curves, iterated, shapes
+from simbook.told import iterated as findings
 
 matplotlib.use("agg")
 SAT, MID = "04_1_saturation", "04_2_intermediate"

@@ -14,17 +14,18 @@ from simadv.learners import FreeReplay
 from simadv.store import Run
 from simadv.training import Trainer, fit
 from simbook import chapters
+from simbook.claims import judging
+from simbook.claims import sim_adv as claims
 from simbook.measures import search_space as measure
 from simbook.measures.embedding import Embedding
 from simbook.plots import diagrams
 from simbook.plots import sim_adv as plots
 from simbook.settings import Settings
-from simbook.tables import judging, search_space
+from simbook.tables import search_space
 from simbook.tables import sim_adv as tables
-from simbook.tables import sim_adv_claims as claims
-from simbook.tables import sim_adv_told as told
 from simbook.tables.common import download
 from simbook.tables.spread import GLUE, Margin
+from simbook.told import sim_adv as told
 
 TOY = measure.Toy(n1=4, n2=6, m=3, a_square=2, epochs=12, batch_size=7)
 PROVENANCE = {"alone": True, "device": "cpu", "threads": 1, "torch": "2", "date": "2026-01-01", "commit": "0" * 10}

@@ -16,8 +16,10 @@ from simbook import chapters
 from simbook.plots import evaluation as plots
 from simbook.plots.style import apart
 from simbook.settings import EvaluationSettings
-from simbook.tables import beside, evaluation, questions, spread
+from simbook.tables import beside, evaluation, spread
 from simbook.tables.common import among, title
+from simbook.told import evaluation as told
+from simbook.told import questions
 
 SIM = run_spec("mnist", "sim", lr=1e-3)
 
@@ -48,7 +50,7 @@ def test_the_seeds_that_are_furthest_apart_are_named():
     rows += [("B", 1e-4, 1, "BIM(10,40)", 7.5), ("B", 1e-4, 2, "BIM(10,40)", 70.0), ("C", 1e-4, 0, "FGSM", 1.0)]
     rows += [("C", 1e-3, 0, "FGSM", 99.0)]  # one seed at each rate
     frame = pd.DataFrame(rows, columns=["title", "lr", "seed", "attack", "true"]).assign(dataset="mnist")
-    assert spread.widest_told(frame, "mnist") == (
+    assert told.widest(frame, "mnist") == (
         "The seeds of B at 1e-4 are furthest apart: from 7.50 to 70.00 % under BIM(10,40), of 3 seeds."
     )
 
@@ -174,7 +176,7 @@ def test_without_common_seeds_a_difference_is_of_the_means():
 
 def test_the_stronger_attack_stands_beside_the_weaker_on_the_same_images(shelf):
     assert len(beside.stronger(shelf.found)) == 0
-    assert beside.stronger_told(shelf.found) == "Nothing was measured under a stronger attack yet."
+    assert told.stronger(shelf.found) == "Nothing was measured under a stronger attack yet."
     shelf.put(SIM, madry=90.0, strong=86.5)
     shelf.put(run_spec("mnist", "vanilla"))
     table = beside.stronger(among(shelf.found, chapters.evaluation_runs(SETTINGS)))
@@ -187,7 +189,7 @@ def test_the_stronger_attack_stands_beside_the_weaker_on_the_same_images(shelf):
     assert sim["Madry(10,40)"].startswith("90.00 [")
     assert vanilla.tolist() == [*["not run"] * 3, "-", "-"]
     shelf.put(run_spec("mnist", "atda"), madry=0.0, strong=0.0)
-    said = beside.stronger_told(among(shelf.found, chapters.evaluation_runs(SETTINGS)))
+    said = told.stronger(among(shelf.found, chapters.evaluation_runs(SETTINGS)))
     assert said.endswith("Madry(20,50)x10 takes: 3.5 from SIM(10,20)-Adv at 1e-3; nothing from 1 others.")
 
 
@@ -254,7 +256,7 @@ def test_a_reader_s_own_rows_bring_no_others(own):
 
 
 def test_cycles_end_higher_where_training_is_not_done(shelf):
-    assert beside.cycle_ends_told(beside.cycle_ends(shelf.found)) == "No run was watched through two cycles yet."
+    assert told.cycle_ends(beside.cycle_ends(shelf.found)) == "No run was watched through two cycles yet."
     for seed, rise in enumerate((10.0, 20.0)):
         for lr, ends in ((1e-4, (40.0, 60.0, 60.0 + rise)), (1e-3, (80.0, 90.0, 90.0))):
             # what lies between two resets does not count
@@ -266,7 +268,7 @@ def test_cycles_end_higher_where_training_is_not_done(shelf):
         "epoch 40": "60.0",
         "epoch 60": "80.0",
     }
-    assert beside.cycle_ends_told(table).splitlines() == [
+    assert told.cycle_ends(table).splitlines() == [
         "- MNIST, rate 1e-4: the last cycle ended +15.0 points from the one before (mean of 2 seeds).",
         "- MNIST, rate 1e-3: the last cycle ended +0.0 points from the one before (mean of 2 seeds).",
     ]
@@ -276,16 +278,16 @@ def test_nets_that_do_better_under_fgsm_than_on_clean_images_are_named():
     rows = [("A", "Original", 90.0, 90.0), ("A", "FGSM", 94.0, 87.0), ("B", "Original", 90.0, 90.0)]
     frame = pd.DataFrame([*rows, ("B", "FGSM", 90.0, 90.0)], columns=["title", "attack", "true", "predicted"])
     frame = frame.assign(dataset="fmnist", method="fgsm", lr=1e-3, seed=0, images=9, low=0.0, high=1.0, paper=np.nan)
-    assert evaluation.leaks_told(frame).endswith(
+    assert told.leaks(frame).endswith(
         "is no robustness: A on FMNIST at rate 1e-3 (94.00 % under FGSM, 90.00 % clean; 87.00 % by predicted labels)."
     )
     none = "No net is more accurate under FGSM than on clean images."
-    assert evaluation.leaks_told(frame[frame.title.eq("B")]) == none
-    assert evaluation.leaks_told(frame[frame.attack.eq("FGSM")]) == none, "no clean accuracy was measured"
+    assert told.leaks(frame[frame.title.eq("B")]) == none
+    assert told.leaks(frame[frame.attack.eq("FGSM")]) == none, "no clean accuracy was measured"
 
 
 def test_the_gap_of_the_worst_epochs_is_seed_by_seed(shelf):
-    assert beside.resets_told(beside.resets(shelf.found)) == "No pair of these runs was made yet."
+    assert told.resets(beside.resets(shelf.found)) == "No pair of these runs was made yet."
     for seed, (cycle, staggered) in enumerate(((1.0, 20.0), (2.0, 40.0))):
         for reset, low in (("cycle", cycle), ("staggered", staggered)):
             # a lower epoch before the 25th does not count
@@ -296,9 +298,9 @@ def test_the_gap_of_the_worst_epochs_is_seed_by_seed(shelf):
     assert table.gap.tolist() == [19.0, 38.0]
     assert beside.resets_shown(table).gap.tolist() == ["19.0", "38.0", "28.5"]
     assert beside.resets_shown(table)["after epoch"].tolist() == ["25", "25", "-"]
-    told = beside.resets_told(table)
-    assert "28.5 points above `cycle`'s on average over 2 seeds (19.0 to 38.0); that is at least 25" in told
-    assert "19.0 points above `cycle`'s, one seed; that is not at least 25" in beside.resets_told(table[:1])
+    said = told.resets(table)
+    assert "28.5 points above `cycle`'s on average over 2 seeds (19.0 to 38.0); that is at least 25" in said
+    assert "19.0 points above `cycle`'s, one seed; that is not at least 25" in told.resets(table[:1])
 
 
 def test_accuracies_are_drawn_a_panel_a_data_set_with_seeds_and_their_mean():
@@ -344,7 +346,7 @@ def test_findings_tell_the_spread(shelf):
     for seed, bim in enumerate((90.0, 92.0)):
         shelf.put(replace(SIM, seed=seed), clean=99.0, bim=bim)
     first = among(shelf.found, chapters.evaluation_runs(SETTINGS))
-    said = evaluation.findings(spread.over_seeds(shelf.frame), first, "mnist")
+    said = told.findings(spread.over_seeds(shelf.frame), first, "mnist")
     assert "91.00 % correctly under BIM(10,40) with true labels (standard deviation over 2 seeds 1.41 points)" in said
     assert "points) and 91.00 % with predicted ones, as the paper's seem to be; it reports 89.93 %." in said
 

@@ -15,8 +15,9 @@ from test_chapters import CHAPTERS
 from simadv.specs import run_spec
 from simadv.store import Store
 from simbook import paper, verdicts
+from simbook.claims import evaluation as evaluation_claims
+from simbook.claims import judging
 from simbook.settings import EvaluationSettings, Settings
-from simbook.tables import evaluation_claims, judging
 from simbook.tables.common import rate
 from simbook.tables.spread import GLUE, Margin
 
@@ -86,7 +87,7 @@ def test_fewer_epochs_than_the_books_judge_nothing_and_show_their_numbers(monkey
 
 def test_the_first_claims_are_not_judged_by_fewer_epochs_either(monkeypatch, tmp_path):
     judged = judging.gathered({"mnist": [judging.parts([("C1.1", "x > 0", 1.0, None, "holds")])]})
-    monkeypatch.setattr(verdicts.first_claims, "verdicts", lambda *found, **more: judged.copy())
+    monkeypatch.setattr(verdicts.first, "verdicts", lambda *found, **more: judged.copy())
     monkeypatch.setattr(verdicts, "JUDGES", {"06_evaluation": lambda *found, **more: judged.copy()})
     for epochs, word in ((0, "holds"), (2, "not tested"), (60, "holds")):
         with warnings.catch_warnings():

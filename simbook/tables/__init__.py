@@ -1,1 +1,1 @@
-r"""Stored results as tables beside the paper's numbers, and what they say: a module for each chapter."""
+r"""Stored results as tables beside the paper's numbers: a module for each chapter, and what they share."""

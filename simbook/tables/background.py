@@ -1,4 +1,4 @@
-r"""The tables of chapter 2: what the attacks did to undefended nets, and what that says of section 2's claims."""
+r"""The tables of chapter 2: what the attacks did to undefended nets."""
 
 import base64
 import math
@@ -12,10 +12,7 @@ from simadv.store import Store, default
 from simbook import paper
 from simbook.measures.base import Measure
 from simbook.measures.gallery import LITERAL, Climb, Gallery
-from simbook.settings import Settings
-from simbook.tables import judging, spread
 from simbook.tables.common import NAMES, Found, share_of, title
-from simbook.tables.evaluation import accuracies
 
 SINGLE, ITERATED = ("FGSM", "R+FGSM"), ("BIM(10,40)", "Madry(10,40)")
 AS = {"ball": "projected onto the ball", "literal": "Eq. 3 as printed"}
@@ -211,61 +208,6 @@ def pairs_table(frame: pd.DataFrame) -> pd.DataFrame:
     return shown.set_index(["net", "epsilon times", "attack"])
 
 
-def judge(ours: float, low: float, high: float, *, above: float = 0.0) -> str:
-    """Return the verdict on the claim that ``ours`` is above a number, undecided where its interval has it inside."""
-    said = judging.by_sign(ours - above)
-    inside = low < above < high or (said == judging.HOLDS and low <= above)
-    return judging.UNDECIDED if inside else said
-
-
-def tested(power: pd.DataFrame, path: pd.DataFrame, rows: pd.DataFrame) -> list[tuple[float, float, float]]:
-    """Return the number of each claim with its interval, NaN where not run: C2.1, C2.2, C2.3 of one net."""
-    found: list[tuple[float, float, float]] = [(math.nan,) * 3] * 3
-    # of the whole test set, the first images of which may be easier than the rest
-    single, others = rows[rows.attack.eq("FGSM")], rows[~rows.attack.isin(["Original", "FGSM"])]
-    gaps = [spread.difference(single, of) for _, of in others.groupby("attack")]
-    known = [] if any(math.isnan(gap.value) for gap in gaps) else gaps  # the weaker of two is of both
-    for least in sorted(known, key=lambda gap: gap.value)[:1]:
-        found[0] = (least.value, least.value - least.half, least.value + least.half)
-    full = power[power.share == 1]
-    if len(full):
-        of_attack = full.set_index("attack")
-        found[1] = share_of(of_attack.turned[ITERATED[0]], of_attack.correct["Original"])
-    if len(path):
-        last = path[path.rule == AS["literal"]].iloc[-1]
-        found[2] = share_of(last.outside, last.images)
-    return found
-
-
-def claims(power: pd.DataFrame, path: pd.DataFrame, frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Return section 2's claims, C2.1 to C2.3, as numbers with their 95 % interval that must be above another.
-
-    Args:
-        power, path: what :func:`strength` and :func:`steps` return; Vanilla decides.
-        frame: :func:`simbook.tables.evaluation.accuracies`, of the whole test set.
-    """
-    names = {
-        "C2.1": ("accuracy under FGSM less that under the weaker of BIM and Madry (points)", 0),
-        "C2.2": ("images turned by BIM(10,40) of those classified correctly (%)", 50),
-        "C2.3": ("images outside the ball after BIM(10,40) as printed (%)", 0),
-    }
-    ours = tested(*(of[of.dataset.eq(dataset) & of.method.eq("vanilla")] for of in (power, path, frame)))
-    rows = printed(dataset)
-    both = set(ITERATED) <= rows.keys()
-    papers = [rows["FGSM"] - max(rows[attack] for attack in ITERATED) if both else None, None, None]
-    judged = []
-    for (claim, (what, above)), (value, low, high), of_paper in zip(names.items(), ours, papers, strict=True):
-        text = value if math.isnan(value) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
-        judged.append((claim, f"{what} > {above}", text, of_paper, judge(value, low, high, above=above)))
-    return judging.parts(judged)
-
-
-def verdicts(found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
-    """Return the parts of the chapter's claims, judged, by data set: :func:`simbook.tables.judging.gathered`."""
-    power, path, frame = strength(found, store=store), steps(found, store=store), accuracies(found, store=store)
-    return judging.gathered({dataset: [claims(power, path, frame, dataset)] for dataset in settings.datasets})
-
-
 def points(x: Tensor, y: Tensor) -> pd.DataFrame:
     """Return images of two pixels as ``first, second, label``."""
     pixels = x.flatten(1).numpy()
@@ -279,74 +221,3 @@ def costs() -> pd.DataFrame:
         forward, backward = Attack.parse(name, epsilon=1.0).passes
         rows.append({"attack": name, "gradients": backward, "F an image": forward + backward})
     return pd.DataFrame(rows).set_index("attack")
-
-
-def of_epsilon(share: float) -> str:
-    """Return a share of epsilon as a reader writes it: ``ε``, ``0.25 ε`` (outputs know no LaTeX)."""
-    return "ε" if share == 1 else f"{share:g} ε"
-
-
-def told(sentences: dict[str, list[str]]) -> str:
-    """Return what was found of each net as a Markdown list."""
-    lines = [f"- **{net}.** {' '.join(said)}" for net, said in sentences.items()]
-    return "\n".join(lines) or "Nothing was run yet, so nothing was found."
-
-
-def told_fooled(power: pd.DataFrame) -> str:
-    """Return what was found of C2.2: how little fools each net."""
-    said = {}
-    for net, part in power.groupby("net", sort=False):
-        table = part.pivot(index="share", columns="attack", values="accuracy")
-        full, images = table.loc[1.0], part.images.iloc[0]
-        left = ", ".join(f"{attack} {full[attack]:.1f} %" for attack in (*SINGLE, *ITERATED))
-        below = [share for share in table.index if table.loc[share, ITERATED[0]] < 50]
-        said[net] = [
-            f"Of {images:,} test images {full['Original']:.1f} % are classified correctly.",
-            f"Within ε = {part.epsilon.iloc[0]:.3g} the attacks leave: {left}.",
-            f"The smallest size tried at which {ITERATED[0]} leaves fewer than half right is {of_epsilon(below[0])}."
-            if below
-            else f"{ITERATED[0]} leaves more than half right at every size tried.",
-        ]
-    return told(said)
-
-
-def told_stronger(power: pd.DataFrame, path: pd.DataFrame) -> str:
-    """Return what was found of C2.1: iterated against single-step examples, in errors and in loss."""
-    pairs, said = against_fgsm(power), {}
-    for net, part in pairs[pairs.attack == ITERATED[0]].groupby("net", sort=False):
-        widest, full = part.loc[part.points.idxmax()], part[part.share == 1].iloc[0]
-        single = power[(power.net == net) & (power.share == 1) & (power.attack == "FGSM")].loss.item()
-        ball = path[(path.net == net) & (path.rule == AS["ball"])]
-        passed = ball[ball.loss > single].step
-        said[net] = [
-            f"At ε, {full.only_attack:,} of {full.images:,} images fall to {full.attack} and not to FGSM, "
-            f"{full.only_fgsm:,} the other way round.",
-            f"The gap is widest at {of_epsilon(widest.share)}: {widest.points:.1f} points "
-            f"(95 % interval {widest.low:.1f} to {widest.high:.1f}).",
-            f"The mean loss at ε is {full.loss_ratio:.1f} times FGSM's.",
-            f"{full.attack} passes FGSM's loss at step {passed.iloc[0]} of {ball.step.iloc[-1]}."
-            if len(passed)
-            else f"{full.attack} never passes FGSM's loss.",
-        ]
-    return told(said)
-
-
-def told_ball(path: pd.DataFrame) -> str:
-    """Return what was found of C2.3: where each reading of Eq. 3 ends."""
-    said = {}
-    for net, part in path.groupby("net", sort=False):
-        literal, ball = (part[part.rule == AS[rule]].set_index("step") for rule in ("literal", "ball"))
-        end, projected, left = literal.iloc[-1], ball.iloc[-1], literal[literal.outside > 0].outside
-        said[net] = [
-            f"As printed, {left.iloc[0]:,} of {end.images:,} examples are outside the ball after step {left.index[0]}, "
-            "and none before."
-            if len(left)
-            else "As printed, no example leaves the ball.",
-            f"After step {end.name} they are {end.distance:.2f} ε from their originals on average; "
-            f"projected, none is ever farther than {ball.farthest.max():.2f} ε.",
-            f"Their mean loss is {end.loss:.1f}, projected {projected.loss:.1f}; "
-            f"the accuracy {end.accuracy:.1f} %, projected {projected.accuracy:.1f} %.",
-        ]
-        if abs(end.accuracy - projected.accuracy) < 1:
-            said[net].append("On this net accuracy alone does not show the difference.")
-    return told(said)

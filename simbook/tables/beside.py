@@ -32,23 +32,9 @@ def stronger(found: Found) -> pd.DataFrame:
 
 
 def stronger_shown(found: Found) -> pd.DataFrame:
-    """Return :func:`stronger` without what :func:`stronger_told` tells: what each attack takes."""
+    """Return :func:`stronger` without what :func:`simbook.told.evaluation.stronger` tells: what each attack takes."""
     table = stronger(found)
     return table[[name for name in table if not name.startswith(LOST)]]
-
-
-def stronger_told(found: Found) -> str:
-    """Return what each stronger attack takes from each net, a sentence a data set and attack, the most first."""
-    table = stronger(found)
-    said = []
-    for name in [column for column in table if column.startswith(LOST)]:
-        for dataset, rows in table[table[name] != "-"].groupby(level="data set", sort=False):
-            lost = rows[name].astype(float).sort_values(ascending=False)
-            parts = [f"{value:.1f} from {method} at {lr}" for (_, method, lr), value in lost.items() if value]
-            none = f"; nothing from {sum(lost == 0)} others" if (lost == 0).any() else ""
-            attack = name.removeprefix(LOST)
-            said.append(f"- {dataset}: points that {attack} takes: {', '.join(parts) or 'none'}{none}.")
-    return "\n".join(said) or "Nothing was measured under a stronger attack yet."
 
 
 def others(found: Found, dataset: str) -> pd.DataFrame:
@@ -99,17 +85,6 @@ def last_rises(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["rise", "seeds"])
 
 
-def cycle_ends_told(table: pd.DataFrame) -> str:
-    """Return :func:`last_rises` in words, a sentence a data set and rate."""
-    said = []
-    for (dataset, lr), (rise, count) in last_rises(table).iterrows():
-        seeds = f"mean of {count:.0f} seeds" if count > 1 else "one seed"
-        said.append(
-            f"- {dataset}, rate {rate(lr)}: the last cycle ended {rise:+.1f} points from the one before ({seeds})."
-        )
-    return "\n".join(said) or "No run was watched through two cycles yet."
-
-
 def resets(found: Found) -> pd.DataFrame:
     """Return each seed's lowest robust accuracy (%) from epoch :data:`SINCE` on under both resets, and their gap.
 
@@ -144,17 +119,3 @@ def resets_shown(table: pd.DataFrame) -> pd.DataFrame:
             after = {"after epoch": "-" if seed == "mean" else str(row.at), "gap": f"{row.gap:.1f}"}
             lines.append(about | numbers | after)
     return pd.DataFrame(lines).set_index(["data set", "rate", "seed"]) if lines else pd.DataFrame()
-
-
-def resets_told(table: pd.DataFrame) -> str:
-    """Return whether the gap is as wide as :data:`APART` asks, a sentence for each data set and rate."""
-    said = []
-    for (dataset, lr), rows in table.groupby(["dataset", "lr"], sort=False):
-        gap, count = rows.gap, len(rows)
-        far = f"{abs(gap.mean()):.1f} points {'above' if gap.mean() >= 0 else 'below'}"
-        text = f"{NAMES[dataset]}, rate {rate(lr)}: the worst epoch of `staggered` is {far} `cycle`'s"
-        if count > 1:
-            text += f" on average over {count} seeds ({gap.min():.1f} to {gap.max():.1f})"
-        judged = "is" if gap.mean() >= APART else "is not"
-        said.append(f"- {text}{'' if count > 1 else ', one seed'}; that {judged} at least {APART:g}.")
-    return "\n".join(said) or "No pair of these runs was made yet."

@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from simadv.specs import DATASETS, RunSpec
 from simadv.store import Run
 
+NOTHING = "None of these runs was made yet, so nothing was found."
 NOT_RUN = "not run"
 PLAIN = ",;:/()*+="  # needs no escape in a link, beyond letters and digits
 NAMES = {"mnist": "MNIST", "fmnist": "FMNIST", "cifar10": "CIFAR10", "digits": "digits"}
@@ -131,6 +132,11 @@ def download(frame: pd.DataFrame, name: str) -> HTML:
 def heading(dataset: str, what: str = "", *, below: str = "") -> Markdown:
     """Return a data set's name in bold, what of it follows, and the text below it."""
     return Markdown(f"**{NAMES[dataset]}**" + (f", {what}" if what else "") + (f"\n\n{below}" if below else ""))
+
+
+def listed(sentences: list[str]) -> str:
+    """Return sentences as a Markdown list."""
+    return "\n".join(f"- {sentence}" for sentence in sentences) or NOTHING
 
 
 def in_markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

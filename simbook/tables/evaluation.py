@@ -1,4 +1,4 @@
-r"""The tables of chapter 6: stored results beside the paper's numbers, and what they say."""
+r"""The tables of chapter 6: stored results beside the paper's numbers."""
 
 from collections.abc import Callable
 
@@ -138,28 +138,6 @@ def table3(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return pd.DataFrame(lines).set_index(["method", "source"])
 
 
-def leaks_told(frame: pd.DataFrame) -> str:
-    """Return the nets that are more accurate under FGSM than on clean images: they read the label off the step.
-
-    With what is left where FGSM leads away from the net's own answer, which tells no label.
-    """
-    rows = over_seeds(frame[frame.true.notna() & frame.attack.isin(["Original", "FGSM"])])
-    said = []
-    for (dataset, name, lr), of in rows.groupby(["dataset", "title", "lr"], sort=False):
-        by = of.set_index("attack")
-        if {"Original", "FGSM"} <= set(by.index) and by.true["FGSM"] > by.true["Original"]:
-            said.append(
-                f"{name} on {NAMES[dataset]} at rate {rate(lr)} ({by.true['FGSM']:.2f} % under FGSM, "
-                f"{by.true['Original']:.2f} % clean; {by.predicted['FGSM']:.2f} % by predicted labels)"
-            )
-    if not said:
-        return "No net is more accurate under FGSM than on clean images."
-    return (
-        "More accurate under FGSM than on clean images, so a single step tells them the label (*label leaking*), and "
-        f"what they have under it is no robustness: {'; '.join(said)}."
-    )
-
-
 def table4(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return Table 4 of one data set as text: SIM-Adv at each of the paper's rates, the paper's row and ours."""
     lines = []
@@ -240,60 +218,3 @@ def costs(found: Found) -> pd.DataFrame:
         for (d, _), row in rows.items()
     ]
     return shown
-
-
-def findings(frame: pd.DataFrame, found: Found, dataset: str) -> str:
-    """Return what the chapter found in five sentences of Markdown, every number from the store.
-
-    Args:
-        frame: :func:`simbook.tables.spread.over_seeds` of the runs of Table 3.
-    """
-    rows = frame[(frame.dataset == dataset) & frame.true.notna()].set_index(["title", "lr", "attack"])
-    bim = next((name for name in rows.index.get_level_values("attack").unique() if name.startswith("BIM")), None)
-    if bim is None:
-        return (
-            f"No row of Table 3 was run on {NAMES[dataset]} yet; what ran at other settings is under *Other settings*."
-        )
-    iterated = rows.xs(bim, level="attack")
-    sim = iterated[(iterated.method == "sim") & ~iterated.index.get_level_values("title").str.contains("staggered")]
-    weak = iterated[iterated.method.isin(["vanilla", "fgsm", "free", "atda"])]
-    inflated = iterated.predicted - iterated.true
-    said = []
-    if len(sim):
-        said.append(_best_of(sim, bim))
-    if len(weak):
-        names = ", ".join(f"{name} at {rate(lr)}: {row.true:.2f} %" for (name, lr), row in weak.iterrows())
-        said.append(f"Vanilla and the single-step methods under the same attack: {names}.")
-    said.append(
-        f"Attacking the predicted instead of the true label raises these figures by up to {inflated.max():.2f} points "
-        f"({inflated.idxmax()[0]}), without any change to a model."
-    )
-    if watched := _watched([(spec, run) for spec, run in found if spec.dataset == dataset], NAMES[dataset]):
-        said.append(f"Watched after each epoch from the 25th on, {'; '.join(watched)}.")
-    missing = frame[(frame.dataset == dataset) & (frame.attack == "Original") & frame.true.isna()]
-    names = ", ".join(f"{name} at {rate(lr)}" for name, lr in zip(missing.title, missing.lr, strict=True))
-    said.append(f"Not run yet: {names}." if names else "Every run of Table 3 was made.")
-    return "\n".join(f"{i}. {sentence}" for i, sentence in enumerate(said, 1))
-
-
-def _best_of(rows: pd.DataFrame, attack: str) -> str:
-    """Return what the best of SIM-Adv's rows under ``attack`` has, in a sentence."""
-    best = rows.true.idxmax()
-    at = rows.loc[best]
-    spread = f"standard deviation over {at.seeds} seeds {at.sd:.2f} points"
-    if at.seeds == 1:
-        spread = f"95 % interval of the test set {at.low:.2f} to {at.high:.2f}; one seed"
-    text = f"SIM-Adv at rate {rate(best[1])} classifies {at.true:.2f} % correctly under {attack} with true labels"
-    text += f" ({spread}) and {at.predicted:.2f} % with predicted ones, as the paper's seem to be"
-    return text + ("." if pd.isna(at.paper) else f"; it reports {at.paper:.2f} %.")
-
-
-def _watched(found: Found, name: str) -> list[str]:
-    """Return where each run of the data set ``name`` ended and what its worst epoch from the 25th on had."""
-    told = []
-    for label, line in curves(found).items():
-        late = line[line.epoch >= 24].robust
-        if len(late):
-            title, last = label.removeprefix(f"{name}: "), line.robust.iloc[-1]
-            told.append(f"{title} ends at {last:.1f} % and had {late.min():.1f} % in its worst epoch")
-    return told

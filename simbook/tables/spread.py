@@ -69,19 +69,6 @@ def by_seed(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return table[attacks].fillna(NOT_RUN).rename_axis(columns=None)
 
 
-def widest_told(frame: pd.DataFrame, dataset: str) -> str:
-    """Return which setting's seeds are furthest apart, and under which attack: a method may be a matter of luck."""
-    rows = frame[(frame.dataset == dataset) & frame.true.notna()]
-    of = rows.groupby(["title", "lr", "attack"], sort=False).true.agg(["min", "max", "count"])
-    of = of[of["count"] > 1]
-    name, lr, attack = (of["max"] - of["min"]).idxmax()
-    low, high, count = of.loc[(name, lr, attack)]
-    return (
-        f"The seeds of {name} at {rate(lr)} are furthest apart: from {low:.2f} to {high:.2f} % under {attack}, "
-        f"of {count:.0f} seeds."
-    )
-
-
 class Margin(NamedTuple):
     """A number, half of its 95 % interval (0: none is known) and of how many seeds; NaN where it was not measured."""
 

@@ -10,11 +10,13 @@ import pandas as pd
 
 from simadv.runs import passes_per_image
 from simadv.specs import METHODS, run_spec
-from simbook.tables import beyond, beyond_told, judging, survival, survival_told
-from simbook.tables.beyond_claims import NEIGHBOURS, first, one, quickest
-from simbook.tables.common import NAMES, NOT_RUN, in_markdown
-from simbook.tables.sim_adv_told import listed
+from simbook.claims import judging
+from simbook.claims.beyond import NEIGHBOURS, first, one, quickest
+from simbook.tables import beyond, survival
+from simbook.tables.common import NAMES, NOT_RUN, in_markdown, listed
 from simbook.tables.spread import GLUE
+from simbook.told import beyond as beyond_told
+from simbook.told import survival as survival_told
 
 BELOW = 'style="margin-bottom: 1.5em"'  # room before the next question
 #: What a claim's verdict means: where it holds, where it does not, and what stays open else.

@@ -4,14 +4,15 @@ import numpy as np
 import pandas as pd
 
 from simadv.store import Store
+from simbook.claims import judging
+from simbook.claims.evaluation import FAR
+from simbook.claims.judging import against
 from simbook.settings import Settings
 from simbook.tables import atda as tables
-from simbook.tables import embedding, judging
+from simbook.tables import embedding
 from simbook.tables.atda import BIM, LATE, MADRY, training_facts
 from simbook.tables.common import Found, rate
 from simbook.tables.embedding import SEPARABLE, Panels
-from simbook.tables.evaluation_claims import FAR
-from simbook.tables.judging import against
 from simbook.tables.spread import Margin, difference
 
 STILL = 0.01  # of the loss: a training whose loss falls by more in its last epochs has not converged
@@ -119,7 +120,7 @@ def of_lambda(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 
 def verdicts(found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
-    """Return the parts of the chapter's claims, judged, by data set: :func:`simbook.tables.judging.gathered`."""
+    """Return the parts of the chapter's claims, judged, by data set: :func:`simbook.claims.judging.gathered`."""
     frame = tables.accuracies(found, store=store)
     pictured = embedding.pictured(settings)
     judged = {

@@ -6,10 +6,11 @@ import pandas as pd
 
 from simadv.store import Store
 from simbook import paper
+from simbook.claims import judging
+from simbook.claims.evaluation import FAR, an_epoch, at_one_rate, gap, iterated, of_table3
 from simbook.settings import EvaluationSettings
-from simbook.tables import cost, evaluation, judging
+from simbook.tables import cost, evaluation
 from simbook.tables.common import Found
-from simbook.tables.evaluation_claims import FAR, an_epoch, at_one_rate, gap, iterated, of_table3
 from simbook.tables.spread import difference
 
 #: The claims of later sections that a contribution is made of, and how those of their parts begin that it speaks of.
@@ -55,7 +56,7 @@ def of_contributions(table: pd.DataFrame) -> pd.DataFrame:
     """Return C1.5 to C1.7, each a part for every claim that it rests on, as that was judged on each data set.
 
     Args:
-        table: the parts of all other claims, as :func:`simbook.tables.judging.told` returns them.
+        table: the parts of all other claims, as :func:`simbook.claims.judging.told` returns them.
     """
     parts = []
     for claim, others in RESTS_ON.items():

@@ -3,8 +3,9 @@ r"""What chapter 7 found on a data set, in sentences whose every number is compu
 import pandas as pd
 
 from simbook import chapters
-from simbook.tables import beyond, beyond_claims, evaluation, survival
-from simbook.tables.beyond_claims import NEAR, one, without_attacks
+from simbook.claims import beyond as beyond_claims
+from simbook.claims.beyond import NEAR, one, without_attacks
+from simbook.tables import beyond, evaluation, survival
 from simbook.tables.common import rate
 
 COLLAPSED = 60.0  # percent of clean images

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 
 from simadv.store import Store
+from simbook.claims import judging
+from simbook.claims.judging import DIRECTION, FAILS, HOLDS, UNDECIDED, UNTESTED
 from simbook.settings import Settings
-from simbook.tables import iterated, judging, shapes
+from simbook.tables import iterated, shapes
 from simbook.tables.common import NOT_RUN, Found, title
 from simbook.tables.curves import Curve, Lines, collect
 from simbook.tables.iterated import AROUND, AT_TURN, GOOD, falls, saturates, turns
-from simbook.tables.judging import DIRECTION, FAILS, HOLDS, UNDECIDED, UNTESTED
 
 PRINTED = {
     "C4.1": f"around {AROUND}",
@@ -160,11 +161,11 @@ def judge_intermediate(lines: Lines) -> pd.DataFrame:
 
 
 def verdicts_of_saturation(found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
-    """Return the parts of chapter 4.1's claims, judged, by data set: :func:`simbook.tables.judging.told`."""
+    """Return the parts of chapter 4.1's claims, judged, by data set: :func:`simbook.claims.judging.told`."""
     lines = collect("04_1_saturation", found, settings, store=store)
     return judge_saturation(lines, iterated.training(lines, settings, store=store))
 
 
 def verdicts_of_intermediate(found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
-    """Return the parts of chapter 4.2's claims, judged, by data set: :func:`simbook.tables.judging.told`."""
+    """Return the parts of chapter 4.2's claims, judged, by data set: :func:`simbook.claims.judging.told`."""
     return judge_intermediate(collect("04_2_intermediate", found, settings, store=store))

@@ -7,8 +7,9 @@ import pandas as pd
 from simadv.runs import passes_per_image
 from simadv.store import Store
 from simbook import chapters, paper
+from simbook.claims import judging
 from simbook.settings import EvaluationSettings
-from simbook.tables import cost, evaluation, judging
+from simbook.tables import cost, evaluation
 from simbook.tables.common import Found, among, rate
 from simbook.tables.spread import Margin, difference
 
@@ -228,7 +229,7 @@ def of_table3(found: Found, settings: EvaluationSettings, *, seeds: bool = True)
 
 
 def verdicts(found: Found, settings: EvaluationSettings, *, store: Store | None = None) -> pd.DataFrame:
-    """Return the parts of the chapter's claims, judged, by data set: :func:`simbook.tables.judging.gathered`."""
+    """Return the parts of the chapter's claims, judged, by data set: :func:`simbook.claims.judging.gathered`."""
     every, first = of_table3(found, settings), of_table3(found, settings, seeds=False)
     slices = evaluation.accuracies(every, measures=lambda spec: chapters.stronger(spec.dataset)[1:], store=store)
     frame = pd.concat([evaluation.accuracies(every, store=store), slices], ignore_index=True)

@@ -9,8 +9,9 @@ from simadv.runs import passes_per_image
 from simadv.specs import run_spec
 from simadv.store import Store
 from simbook import chapters
+from simbook.claims import judging
 from simbook.settings import Settings
-from simbook.tables import beyond, evaluation, judging, sim_adv, survival
+from simbook.tables import beyond, evaluation, sim_adv, survival
 from simbook.tables.common import Found, leading, rate
 from simbook.tables.spread import GLUE, Margin, half_of_share, paired
 
@@ -107,7 +108,7 @@ def part(
     endless: str = "",
     **bar: float,
 ) -> judging.Part:
-    """Return a part of a claim, with half of the 95 % interval of ours, see :func:`simbook.tables.judging.against`.
+    """Return a part of a claim, with half of the 95 % interval of ours, see :func:`simbook.claims.judging.against`.
 
     Where a bar is never reached, ours is infinite: ``endless`` says so.
     """
@@ -312,7 +313,7 @@ def share(row) -> float:
 
 
 def verdicts(found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
-    """Return the parts of the chapter's claims, judged, by data set: :func:`simbook.tables.judging.gathered`."""
+    """Return the parts of the chapter's claims, judged, by data set: :func:`simbook.claims.judging.gathered`."""
     bars, curves = beyond.bars(found, store=store), beyond.curves(found)
     frame = sim_adv.accuracies(leading(found) + beyond.table_rows(settings, store=store), store=store)
     nets = survival.survivors(found, settings, store=store)

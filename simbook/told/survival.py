@@ -3,8 +3,7 @@ r"""Which nets survive, in sentences whose every number is computed: those of ch
 import pandas as pd
 
 from simbook.tables import survival
-from simbook.tables.common import NAMES
-from simbook.tables.sim_adv_told import listed
+from simbook.tables.common import NAMES, listed
 
 NAMED = 3  # as many nets are named where all would be a table once more
 MOST = 3  # of each sign of masked gradients, as many nets

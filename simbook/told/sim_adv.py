@@ -2,19 +2,12 @@ r"""What chapter 5 found, in sentences whose every number is computed."""
 
 import pandas as pd
 
+from simbook.claims.sim_adv import LEARNED, attacks_of
 from simbook.measures.search_space import OPTIMAL, VANILLA, Toy
 from simbook.tables import embedding
-from simbook.tables.common import NAMES, rate
+from simbook.tables.common import NAMES, NOTHING, listed, rate
 from simbook.tables.embedding import Panels
 from simbook.tables.sim_adv import reach
-from simbook.tables.sim_adv_claims import LEARNED, attacks_of
-
-NOTHING = "None of these runs was made yet, so nothing was found."
-
-
-def listed(sentences: list[str]) -> str:
-    """Return sentences as a Markdown list."""
-    return "\n".join(f"- {sentence}" for sentence in sentences) or NOTHING
 
 
 def of_training(frame: pd.DataFrame, dataset: str) -> str:

@@ -12,13 +12,13 @@ from IPython.display import HTML
 from simadv.specs import RunSpec, run_spec
 from simadv.store import HOME
 from simbook.chapters import RATES
+from simbook.claims.evaluation import of_table3
+from simbook.claims.first import RESTS_ON
+from simbook.claims.judging import CLAIMS, UNDECIDED, UNTESTED, VERDICTS, together
 from simbook.settings import EvaluationSettings
 from simbook.tables import atda, beyond, sim_adv
 from simbook.tables.common import NAMES, NOT_RUN, Found, link, named
 from simbook.tables.evaluation import rate_of_table3
-from simbook.tables.evaluation_claims import of_table3
-from simbook.tables.first_claims import RESTS_ON
-from simbook.tables.judging import CLAIMS, UNDECIDED, UNTESTED, VERDICTS, together
 from simbook.tables.spread import GLUE
 
 BOOK = HOME / "book"

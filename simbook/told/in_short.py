@@ -8,12 +8,15 @@ from simadv.runs import passes_per_image
 from simadv.specs import run_spec
 from simadv.store import Store
 from simbook import chapters, paper, verdicts
+from simbook.claims import judging
+from simbook.claims import page as claims
+from simbook.claims.beyond import NEAR, best, interval, one, without_attacks, withstood
 from simbook.settings import EvaluationSettings
-from simbook.tables import beside, beyond, beyond_told, claims, judging, sim_adv, survival
-from simbook.tables.beyond_claims import NEAR, best, interval, one, without_attacks, withstood
+from simbook.tables import beside, beyond, sim_adv, survival
 from simbook.tables.common import NAMES, NOT_RUN, Found
 from simbook.tables.evaluation import accuracies, paper_value
 from simbook.tables.spread import GLUE, over_seeds
+from simbook.told import beyond as beyond_told
 
 _FILL = textwrap.TextWrapper(120, subsequent_indent="  ", break_on_hyphens=False)
 TRAINED = ("mnist", "fmnist")  # as the paper trains them

@@ -5,13 +5,14 @@ import pandas as pd
 
 from simadv.store import Store
 from simbook import chapters
+from simbook.claims import judging
+from simbook.claims.evaluation import FAR, at_one_rate, gap, lead, printed_of, where
+from simbook.claims.judging import Part, against
 from simbook.measures.search_space import OPTIMAL, Toy, search_spaces
 from simbook.settings import Settings
-from simbook.tables import embedding, judging, search_space, sim_adv
+from simbook.tables import embedding, search_space, sim_adv
 from simbook.tables.common import Found, rate
 from simbook.tables.embedding import SEPARABLE, Panels
-from simbook.tables.evaluation_claims import FAR, at_one_rate, gap, lead, printed_of, where
-from simbook.tables.judging import Part, against
 from simbook.tables.spread import Margin, difference, half_of_share, of_mean
 
 NEAR = 4.0  # points: section 6.2's bound on what SIM-Adv loses to iterative training
@@ -194,7 +195,7 @@ def of_forgetting(falls: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 
 def verdicts(found: Found, settings: Settings, *, store: Store | None = None) -> pd.DataFrame:
-    """Return the parts of the chapter's claims, judged, by data set: :func:`simbook.tables.judging.gathered`."""
+    """Return the parts of the chapter's claims, judged, by data set: :func:`simbook.claims.judging.gathered`."""
     others = sim_adv.neighbours(settings, found, store=store)
     every = found + others
     frame = sim_adv.accuracies(every + sim_adv.repeated(every, store=store), store=store)

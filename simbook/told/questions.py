@@ -60,8 +60,8 @@ def halves(n2: int) -> str:
     listed = ", ".join(f"{half} on {NAMES[name]}" for name, half in same.items())
     inside = " and ".join(f"{same[name]} on {NAMES[name]}" for name in within)
     return (
-        f"Half as many give at least as many whole numbers ({listed}), and {inside} would end within a cycle: the totals do not "
-        "say where in a cycle the paper stops."
+        f"Half as many give at least as many whole numbers ({listed}), and {inside} would end within a cycle: the "
+        "totals do not say where in a cycle the paper stops."
     )
 
 
