@@ -3,12 +3,17 @@
 The output is written once the chapter was executed to its end: what an earlier call left there stays till then.
 """
 
+import signal
 import sys
+import threading
 from pathlib import Path
 
 import click
+import psutil
 from papermill.cli import papermill
 from papermill.exceptions import PapermillExecutionError
+
+STOPPED = "stopped: what was trained is saved, and the same command goes on"
 
 
 def main(words: list[str] | None = None) -> None:
@@ -17,18 +22,46 @@ def main(words: list[str] | None = None) -> None:
     if options[-2:-1] == ["-p"]:  # papermill would take the chapter for the value
         raise SystemExit(f"-p {options[-1]} needs a value")
     begun = Path(output).with_suffix(".begun.ipynb")
+    interrupted = stop_with_the_kernel()
     try:
         papermill([*options, chapter, str(begun)], standalone_mode=False)
-    except PapermillExecutionError as error:
+    except (KeyboardInterrupt, click.Abort):
+        interrupted.set()
+    except Exception as error:
+        if not interrupted.is_set():  # else it is of a kernel that was ended
+            raise SystemExit(told(error)) from None
+    if interrupted.is_set():
+        raise SystemExit(STOPPED)
+    begun.replace(output)
+
+
+def stop_with_the_kernel() -> threading.Event:
+    """Let Ctrl-C end the kernel, which saves what it trains, and return the event that it sets.
+
+    The interrupt alone would not do: one that comes while a library looks after its sockets may be lost there.
+    """
+    interrupted = threading.Event()
+
+    def stop(*_) -> None:
+        interrupted.set()
+        for kernel in psutil.Process().children():
+            kernel.terminate()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+    return interrupted
+
+
+def told(error: Exception) -> str | int:
+    """Return the last line of what stopped a chapter, or the exit code of what was told already."""
+    if isinstance(error, PapermillExecutionError):
         if error.ename != "ParameterError":
             print(*error.traceback, sep="\n", file=sys.stderr)
-        raise SystemExit(f"{error.ename}: {error.evalue}") from None
-    except (KeyboardInterrupt, click.Abort):
-        raise SystemExit("stopped: what was trained is saved, and the same command goes on") from None
-    except click.ClickException as error:
+        return f"{error.ename}: {error.evalue}"
+    if isinstance(error, click.ClickException):
         error.show()
-        raise SystemExit(error.exit_code) from None
-    begun.replace(output)
+        return error.exit_code
+    raise error
 
 
 if __name__ == "__main__":

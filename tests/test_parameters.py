@@ -153,7 +153,7 @@ def test_ctrl_c_is_told_in_one_line(tmp_path):
     while not (tmp_path / "on").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     said = ""
-    while not said:  # one that comes while a library looks after its sockets may be lost there
+    while not said:
         os.killpg(running.pid, signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             _, said = running.communicate(timeout=20)

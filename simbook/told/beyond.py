@@ -96,7 +96,9 @@ def left(row: pd.Series) -> str:
     clean, met = row.get("clean by seed"), row.get("AutoAttack by seed")
     both = all(isinstance(of, dict) for of in (clean, met))
     same = pd.Series(clean).reindex(list(met)).mean() if both else row.clean
-    return f"{beyond.met(row)} %, clean {same:.1f} %"
+    sd, seeds = row.get("AutoAttack sd"), row.get("AutoAttack seeds", 1)
+    spread = (f" ± {sd:.1f}", f" ({seeds:.0f} seeds)") if seeds > 1 else ("", "")
+    return f"{row.AutoAttack:.1f}{spread[0]} %{spread[1]}, clean {same:.1f} %"
 
 
 def collapsed_told(rows: pd.DataFrame) -> list[str]:
