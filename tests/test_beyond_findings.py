@@ -177,7 +177,7 @@ def test_the_highest_ends_are_of_sim_adv_within_the_ball(settings):
     assert beyond_told.highest_told(settings) == [
         "Of 4 SIM-Adv, free-SIM among them, these end highest: Q at 90.0 %; K at 85.0 %; N at 82.0 %, AutoAttack 70.0."
     ]
-    assert "Q at 90.0 ± 0.5 (3 seeds) %; " in beyond_told.highest_told(settings.assign(seeds=3))[0]
+    assert "Q at 90.0 ± 0.5 % (3 seeds); " in beyond_told.highest_told(settings.assign(seeds=3))[0]
     assert beyond_told.highest_told(settings[settings.method.eq("atta")]) == []
 
 

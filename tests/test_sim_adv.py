@@ -669,6 +669,7 @@ def test_surface_shows_bound_and_measure(searched):
 def test_staggered_resets_are_no_forgetting_of_the_papers():
     rows = [("free", None, 20.0), ("sim", "cycle", 5.0), ("sim", "staggered", 50.0)]
     falls = pd.DataFrame(rows, columns=["method", "reset", "robust"]).assign(dataset="mnist", clean=0.0, ends=np.nan)
+    falls = falls.assign(n1=10, n2=20)
     judged = claims.of_forgetting(falls, "mnist")
     assert judged.ours.tolist() == ["20.00", "5.00"]
     assert judged.verdict.tolist() == ["holds", "holds"]
@@ -679,6 +680,8 @@ def test_staggered_resets_are_no_forgetting_of_the_papers():
     reset = falls.assign(robust=[20.0, 90.0, 50.0], ends=[np.nan, 3.0, np.nan])
     judged = claims.of_forgetting(reset, "mnist")
     assert judged.ours.tolist() == ["20.00", "3.00"], "what a reset takes is no forgetting of the paper's"
+    short = pd.concat([reset, reset[1:2].assign(n2=10, ends=70.0)])
+    assert claims.of_forgetting(short, "mnist").ours.tolist() == ["20.00", "3.00"], "it is over-perturbed in the paper"
 
 
 def test_without_over_perturbation_sim_adv_is_a_defence_and_behind_bim_adv():

@@ -240,9 +240,13 @@ def met(row: pd.Series) -> str:
     return _seen(row["AutoAttack"], False, sd, seeds)
 
 
-def with_spread(value: float, sd: float = np.nan, seeds: float = 1, *, unit: str = " seeds") -> str:
-    """Return a percentage as text with its deviation over seeds and their number, where it is of several."""
-    return f"{value:.1f}" + (f" ± {sd:.1f} ({seeds:.0f}{unit})" if seeds > 1 else "")
+def with_spread(value: float, sd: float = np.nan, seeds: float = 1, *, unit: str = " seeds", sign: str = "") -> str:
+    """Return a percentage as text with its deviation over seeds and their number, where it is of several.
+
+    Args:
+        unit: after the number of seeds. sign: after the percentage and its deviation, a percent sign in a sentence.
+    """
+    return f"{value:.1f}" + (f" ± {sd:.1f}{sign} ({seeds:.0f}{unit})" if seeds > 1 else sign)
 
 
 def _seen(value: float, made: bool, sd: float = np.nan, seeds: float = 1) -> str:

@@ -235,9 +235,9 @@ def falls(found: Found) -> pd.DataFrame:
                 seen.robust[(seen.epoch + 1) % spec.n2 == 0] if spec.reset in ("cycle", "random") else seen.robust[:0]
             )
             worst["ends"] = fall(ends)
-            about = {"dataset": spec.dataset, "method": spec.method, "title": title(spec), "lr": spec.lr}
-            rows.append(about | {"reset": spec.reset, "watched": len(seen)} | worst)
-    names = ["dataset", "method", "title", "lr", "reset", "watched", "clean", "robust", "ends"]
+            about = {name: getattr(spec, name) for name in ("dataset", "method", "lr", "reset", "n1", "n2")}
+            rows.append(about | {"title": title(spec), "watched": len(seen)} | worst)
+    names = ["dataset", "method", "title", "lr", "reset", "n1", "n2", "watched", "clean", "robust", "ends"]
     return pd.DataFrame(rows, columns=names)
 
 

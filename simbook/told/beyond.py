@@ -14,7 +14,7 @@ COLLAPSED = 60.0  # percent of clean images
 def ends(row: pd.Series) -> str:
     """Return how a setting ends and what AutoAttack leaves of it, to stand after its name."""
     left = f", AutoAttack {beyond.met(row)}" if pd.notna(row.AutoAttack) else ""
-    return f"{beyond.with_spread(row.end, row.sd, row.seeds)} %{left}"
+    return f"{beyond.with_spread(row.end, row.sd, row.seeds, sign=' %')}{left}"
 
 
 def labels_told(labels: pd.DataFrame, dataset: str) -> list[str]:
@@ -96,9 +96,8 @@ def left(row: pd.Series) -> str:
     clean, met = row.get("clean by seed"), row.get("AutoAttack by seed")
     both = all(isinstance(of, dict) for of in (clean, met))
     same = pd.Series(clean).reindex(list(met)).mean() if both else row.clean
-    sd, seeds = row.get("AutoAttack sd"), row.get("AutoAttack seeds", 1)
-    spread = (f" ± {sd:.1f}", f" ({seeds:.0f} seeds)") if seeds > 1 else ("", "")
-    return f"{row.AutoAttack:.1f}{spread[0]} %{spread[1]}, clean {same:.1f} %"
+    withstood = beyond.with_spread(row.AutoAttack, row.get("AutoAttack sd"), row.get("AutoAttack seeds", 1), sign=" %")
+    return f"{withstood}, clean {same:.1f} %"
 
 
 def collapsed_told(rows: pd.DataFrame) -> list[str]:
