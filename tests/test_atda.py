@@ -248,6 +248,11 @@ def test_atda_is_compared_with_fgsm_adv_at_the_lower_rate(shelf, gap, verdict):
     parts = claims.as_single_step(shelf.frame, "mnist")
     assert parts.claim.tolist() == ["C3.10"] * 3
     assert parts.verdict.tolist() == ["holds", "holds", verdict]
+    read_off = shelf.frame.attack.eq("FGSM") & shelf.frame.method.eq("fgsm")
+    leaking = shelf.frame.assign(true=shelf.frame.true.mask(read_off, 0.0))
+    assert claims.as_single_step(leaking, "mnist").verdict[0] == "holds", "under FGSM by predicted labels"
+    apart = shelf.frame.assign(predicted=shelf.frame.predicted.mask(read_off, 0.0))
+    assert claims.as_single_step(apart, "mnist").verdict[0] == "does not hold"
     assert set(claims.as_single_step(shelf.frame, "fmnist").verdict) == {"not tested"}
 
 
@@ -260,6 +265,8 @@ def test_claims_of_rates_are_differences_beside_the_paper_s(shelf):
     assert set(table.verdict) == {"holds"}
 
 
+# far above 0.5, falling by 2 % of itself within ten epochs
+SLOWLY = [0.7] * 20 + [0.7 - 0.0014 * i for i in range(10)]
 FALLING = [0.7] * 20 + [0.7 - 0.05 * i for i in range(10)]  # not settled, and just below 0.5 on average
 
 
@@ -271,6 +278,7 @@ FALLING = [0.7] * 20 + [0.7 - 0.05 * i for i in range(10)]  # not settled, and j
         ((74, 55), (64, 45), (0.7, 0.5), ["undecided", "undecided", "undecided", "holds"]),
         ((74, 55), (20, 1), (0.5, 0.7), ["holds", "holds", "holds", "does not hold"]),
         ((74, 55), (20, 1), (0.5, FALLING), ["holds", "holds", "holds", "undecided"]),
+        ((74, 55), (20, 1), (0.5, SLOWLY), ["holds", "holds", "holds", "undecided"]),
     ],
 )
 def test_claims_of_rates_are_judged(shelf, high, low, losses, expected):

@@ -231,7 +231,7 @@ def test_a_full_disk_is_one_line_and_code_1_and_what_was_saved_stays(home, cli, 
     monkeypatch.setattr(store, "save_file", full)
     code, out, err = cli(*OWN)
     assert (code, out) == (1, "")
-    said = r"error: \S+/checkpoint.safetensors was not written, and is as it was: .*No space left on device.*\n"
+    said = r"error: \S+/\w+.safetensors was not written, and is as it was: .*No space left on device.*\n"
     assert re.fullmatch(said, err)
     monkeypatch.undo()
     monkeypatch.setenv("SIMADV_STORE", str(home / "runs"))
@@ -264,6 +264,13 @@ def test_every_setting_of_a_spec_has_an_option(capsys):
         words = name.rstrip("_").replace("_", "-")
         # what it means stands behind it, or below it where there is no room
         assert re.search(rf"^  --{words} [A-Z]+(, --\w+ [A-Z]+)?\s+\w", text, re.MULTILINE), name
+
+
+@pytest.mark.parametrize(("said", "watched"), [("BIM(3, 4)", "BIM(3,4)"), ("none", None)])
+def test_what_a_run_of_ones_own_watches(home, said, watched):
+    words = command.parser().parse_args(["run", "--dataset", "digits", "--method", "sim", "--monitor", said])
+    (spec,) = command.wanted(words, Store(home / "runs"))
+    assert spec == run_spec("digits", "sim", monitor=watched)
 
 
 def test_a_run_that_diverges_says_so_in_a_line(home, cli):
