@@ -63,18 +63,21 @@ env: .venv/.installed ## set up .venv alone
 clean: ## remove what was built; .venv and runs stay
 	rm -rf _build .pytest_cache .hypothesis .ruff_cache
 
-# .installing turns into .installed at the very end: an install that was cut short starts afresh
+# .installing, which holds make's number while it works, turns into .installed at the very end: an install that was cut
+# short starts afresh, and one that is under way is left alone
+begin = @if kill -0 "$$(cat $(1)/.installing 2>/dev/null)" 2>/dev/null; \
+	then echo "$(1) is being set up by another make: wait for it, and call again"; exit 1; fi; \
+	if [ -e $(1)/.installing ]; then rm -rf $(1); fi; mkdir -p $(1) && echo $$PPID > $(1)/.installing
+
 .venv/.installed: constraints.txt pyproject.toml
-	@if [ -e .venv/.installing ]; then rm -rf .venv; fi
-	@mkdir -p .venv && touch .venv/.installing
+	$(call begin,.venv)
 	[ -x $(RUN) ] || "$(PY)" -m venv .venv
 	$(RUN) -m pip install -c constraints.txt -e ".[book,test]"
 	@mv .venv/.installing $@
 
 # torchattacks asks for a requests of 2021 and CleverHans for TensorFlow; neither needs them for what is measured
 .venv-bench/.installed: bench/constraints.txt
-	@if [ -e .venv-bench/.installing ]; then rm -rf .venv-bench; fi
-	@mkdir -p .venv-bench && touch .venv-bench/.installing
+	$(call begin,.venv-bench)
 	[ -x $(PEERS) ] || "$(PY)" -m venv .venv-bench
 	$(PEERS) -m pip install -c bench/constraints.txt torch safetensors filelock tqdm packaging foolbox adversarial-robustness-toolbox
 	$(PEERS) -m pip install -c bench/constraints.txt --no-deps torchattacks cleverhans

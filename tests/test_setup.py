@@ -306,3 +306,22 @@ def test_make_names_folders_from_where_it_was_called(name, given, seen, tmp_path
     for words, environment in (([], {name: given}), ([f"{name}={given}"], {})):
         done = run("make", "-s", "-f", str(shown), "show", *words, cwd=ROOT, **environment)
         assert done.stdout.strip() == seen
+
+
+def test_an_environment_that_another_make_sets_up_is_left_alone(tmp_path):
+    for name in ("Makefile", "constraints.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    half = tmp_path / ".venv" / "half"
+    half.mkdir(parents=True)
+
+    def make(number: int) -> subprocess.CompletedProcess:
+        (tmp_path / ".venv" / ".installing").write_text(f"{number}\n")
+        words = ["make", "env", "PY=false"]  # which sets up nothing
+        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    done = make(os.getpid())
+    assert done.returncode != 0
+    assert done.stdout == ".venv is being set up by another make: wait for it, and call again\n"
+    assert half.exists()
+    make(2**22 + 1)  # no process has so high a number: one that was cut short
+    assert not half.exists()
