@@ -66,7 +66,7 @@ clean: ## remove what was built; .venv and runs stay
 # .installing, which holds make's number while it works, turns into .installed at the very end: an install that was cut
 # short starts afresh, and one that is under way is left alone
 begin = @if kill -0 "$$(cat $(1)/.installing 2>/dev/null)" 2>/dev/null; \
-	then echo "$(1) is being set up by another make: wait for it, and call again"; exit 1; fi; \
+	then echo "$(1) is being set up by another make: wait for it (or remove $(1)/.installing)"; exit 1; fi; \
 	if [ -e $(1)/.installing ]; then rm -rf $(1); fi; mkdir -p $(1) && echo $$PPID > $(1)/.installing
 
 .venv/.installed: constraints.txt pyproject.toml

@@ -53,7 +53,7 @@ def stop_with_the_kernel() -> threading.Event:
 
 
 def told(error: Exception) -> str | int:
-    """Return the last line of what stopped a chapter, or the exit code of what was told already."""
+    """Return the last line of what stopped a chapter, or the exit code of what was told already; else raise it."""
     if isinstance(error, PapermillExecutionError):
         if error.ename != "ParameterError":
             print(*error.traceback, sep="\n", file=sys.stderr)

@@ -23,7 +23,7 @@ class Adversarial:
         optimizer: updates the model's parameters.
         precision: ``float32`` or ``bf16`` (autocast).
 
-    Called, it raises InputError where the first examples of a reader's own adversary are no images in [0, 1].
+    Called while ``unseen``, it raises InputError where the examples are no images in [0, 1] or have a graph.
     """
 
     def __init__(self, model: nn.Module, optimizer, adversary, objective, precision: str) -> None:
@@ -32,8 +32,9 @@ class Adversarial:
         # a graph holds an update only if all that the optimizer changes is on the device, as SGD has it
         kept = [group.get("capturable", isinstance(optimizer, torch.optim.SGD)) for group in optimizer.param_groups]
         self.update = Replayed(self._update) if all(kept) else self._update
-        self.updates = objective.updates if adversary.makes else 1  # passes an image that reach the weights
-        self.looked = not adversary.makes
+        # passes an image that reach the weights; whether to look at the next examples, for which a device has to be
+        # waited, so that fit alone asks for it
+        self.updates, self.unseen = objective.updates if adversary.makes else 1, False
 
     @property
     def passes(self) -> tuple[int, int]:
@@ -47,8 +48,8 @@ class Adversarial:
             self.model.train()
         with autocast(x_hat.device, self.precision):
             x_tilde = self.adversary(self.model, x_hat, y, index, epoch=epoch, view=view, generator=generator)
-        if not self.looked:  # at the first batch alone: a device has to be waited for
-            self.looked = images(x_tilde, y, name="examples") is None
+        if self.unseen:
+            self.unseen = bool(images(x_tilde, y, name="examples"))
             if not x_tilde.is_leaf:
                 raise InputError("examples have a graph, by which the loss would reach the attack; detach() them")
         # rates are numbers inside a graph: another rate, another graph

@@ -283,8 +283,9 @@ def fit(
 
     Raises:
         InputError: ``x`` and ``y`` are not images in [0, 1] with one label each, a number is out of range,
-            ``precision`` is neither float32 nor bf16, ``adversary`` is none, or carries other images, or makes none,
-            ``optimizer`` is another model's, or ``monitor`` has no ``passes``.
+            ``precision`` is neither float32 nor bf16, ``adversary`` is none, carries other images, or makes first
+            examples that are no images or have a graph, ``optimizer`` is another model's, or ``monitor`` has no
+            ``passes``.
         FloatingPointError: the loss or a weight is no longer a number. KeyboardInterrupt: Ctrl-C came.
 
     Chapter: :doc:`02_background`.
@@ -299,6 +300,7 @@ def fit(
     if monitor is not None and not hasattr(monitor, "passes"):
         raise InputError(f"monitor {monitor!r} must have passes, a pair of forward and backward, as Monitor has")
     learner = Adversarial(model, optimizer, adversary, objective or CrossEntropy(), precision)
+    learner.unseen = adversary.makes
     trainer = Trainer(learner, x, y, epochs=epochs, batch_size=batch_size, seed=seed, monitor=monitor)
     trainer.run()
     return trainer.progress.history

@@ -232,7 +232,8 @@ def of_passes(rows: pd.DataFrame, dataset: str) -> list[judging.Part]:
 def sooner(claim: str, text: str, others: pd.DataFrame, own: pd.DataFrame, column: str) -> judging.Part:
     """Return the judged part that some runs are at a bar before others; undecided where that is up to the seed.
 
-    Each side is the one that is there first; where both have a single seed, the sign decides.
+    Each side is the one that is there first; where both have a single seed, the sign decides. Seeds that are there
+    after the same epoch show no spread, which is not to have none.
     """
     least = fewest(others, column), fewest(own, column)
     if np.isinf(least).all():
@@ -243,7 +244,10 @@ def sooner(claim: str, text: str, others: pd.DataFrame, own: pd.DataFrame, colum
         return claim, f"{text} > 0", "not all of the seeds get there", math.nan, judging.UNDECIDED
     pair = quickest(others, column), quickest(own, column)
     seeds = seeds_of(*(of.seeds for of in pair))
-    return part(claim, text, gain, beyond.unsure(*pair, column), seeds, endless="only one of the two gets there")
+    spread = beyond.unsure(*pair, column)
+    *told, said = part(claim, text, gain, spread, seeds, endless="only one of the two gets there")
+    unknown = np.isfinite(gain) and spread == 0 and seeds != "1 seed"
+    return (*told, judging.UNDECIDED if unknown else said)
 
 
 def of_neighbours(rows: pd.DataFrame, seen: pd.DataFrame, dataset: str) -> list[judging.Part]:

@@ -23,7 +23,7 @@ ALONE = {"free": "Free-Adv", "atda": "ATDA", "sim": "SIM-Adv", "fgsm": "FGSM-Adv
 
 
 def of_accuracies(frame: pd.DataFrame, dataset: str, *, within: float = 5.0) -> pd.DataFrame:
-    """Return section 6.2's claims, C6.1 to C6.4 and C6.9 to C6.12, as differences in points that must be above a bar.
+    """Return section 6.2's claims, C6.1 to C6.4 and C6.9 to C6.12, as numbers that must be above a bar, in points.
 
     Ours are under true labels. A method alone is at the better of its rates under BIM, a pair at one rate; means over
     the seeds, where there are several. To fail is to be left with less than half of the accuracy under FGSM by an
@@ -83,7 +83,7 @@ def alone(claim: str, m: str, every: pd.DataFrame, rows: pd.DataFrame, bim: str,
 
 
 def at_both_rates(rows: pd.DataFrame, dataset: str, bim: str) -> list:
-    """Return C6.10's parts: at each rate of Table 4 SIM-Adv withstands one step and Table 3's iterated attack."""
+    """Return C6.10's parts: at each rate of Table 4 SIM-Adv withstands one step, and Table 3's BIM."""
     tested = []
     for lr, printed in sorted(paper.TABLE4[dataset].items()):
         own = rows[rows.method.eq("sim") & rows.lr.eq(lr)]

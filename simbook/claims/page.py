@@ -72,7 +72,8 @@ def own_step(spec: RunSpec) -> bool:
 OF_THESE: dict[str, Callable[[RunSpec], bool]] = {
     # Fig. 1 has every net at its own rate
     **dict.fromkeys(("C3.2", "C3.3", "C3.4"), lambda spec: spec.method != "atda" or spec.lr == RATES[spec.dataset][-1]),
-    "C5.12": lambda spec: spec.n1 >= spec.n2 if spec.method == "sim" else True,
+    "C5.10": lambda spec: spec.n1 < spec.n2,
+    "C5.12": lambda spec: spec.lr == RATES[spec.dataset][0] and (spec.method != "sim" or spec.n1 >= spec.n2),
     "C7.1": lambda spec: spec.lr == (rate_of_table3(spec.dataset) or spec.lr),
     "C7.2": lambda spec: own_step(spec) and spec.reset in ("cycle", "never"),
     "C7.12": lambda spec: own_step(spec) and spec.reset in ("cycle", None),
@@ -103,7 +104,11 @@ def runs(table: pd.DataFrame, found: dict[str, Found], settings: EvaluationSetti
         some = dict.fromkeys(spec for spec, run in asked if run is not None and spec.dataset in datasets[claim])
         own = [spec for spec in some if spec.method in methods and narrow(spec)]
         ids[claim] = [spec.id for spec in own if spec.reset != "staggered" or chapter[claim] == "07_beyond"]
-    rest = {claim: [run for other in others for run in ids.get(other, [])] for claim, others in RESTS_ON.items()}
+    named = {"": "/", "ATDA: ": "/atda-", "SIM-Adv: ": "/sim-"}  # in the ids of what a contribution speaks of
+    rest = {
+        claim: [run for other, begins in others.items() for run in ids.get(other, []) if named[begins] in run]
+        for claim, others in RESTS_ON.items()
+    }
     return ids | {claim: list(dict.fromkeys(some)) for claim, some in rest.items()}
 
 

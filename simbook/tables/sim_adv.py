@@ -242,8 +242,8 @@ def falls(found: Found) -> pd.DataFrame:
 
 
 def fall(values: pd.Series) -> float:
-    """Return the largest fall from one value to a later one; NaN where there is none."""
-    return float((values.cummax() - values).max())
+    """Return the largest fall from one value to a later one; NaN where there are not two."""
+    return float((values.cummax() - values).max()) if len(values) > 1 else float("nan")
 
 
 def falls_shown(table: pd.DataFrame) -> pd.DataFrame:

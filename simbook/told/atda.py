@@ -86,7 +86,7 @@ def lost_to_randomness(frame: pd.DataFrame, dataset: str) -> list[str]:
 
 
 def of_labels(table: pd.DataFrame) -> str:
-    """Return what :func:`labels` says in sentences of Markdown."""
+    """Return what :func:`simbook.tables.atda.labels` says in sentences of Markdown."""
     if table.isna().any(axis=None):
         return "Not all of these nets were run yet."
     eq1, published = (table.iloc[i] for i in range(2))

@@ -35,8 +35,8 @@ Free-Adv(10) {free_adv} %. Single epochs swing: on average after its last five, 
 {C6_2_open}
 - **Is it what the paper prints?** The paper has {paper} % at rate 1e-3, and probably attacked away from the net's own
 answers; attacked that way ours keep {sim_predicted} %. At rate 1e-4 the paper has {paper_low} %, and ours keep
-{sim_low_predicted} % that way and {sim_low} % by true labels; there the last cycle still ended {rise} points above the
-one before it. {C6_4}
+{sim_low_predicted} % that way and {sim_low} % by true labels; there the last cycle ended {rise} points from the one
+before it. {C6_4}
 - **At what cost?** An epoch of SIM-Adv takes {sim_f:g} F an image, one of BIM(10,30)-Adv {bim_f:g} F: {ratio:.2f} times
 as much (F is the work of a forward pass; a backward pass is one F to the image and one to the weights). The paper's
 seconds have a ratio of {seconds}. ATDA takes the F of SIM-Adv, and more time in the batches of 32 that its authors
@@ -53,7 +53,8 @@ ends at {free} %. {C7_5}
 - **Whose label is attacked?** Vanilla at rate 1e-4 has {vanilla} % under {attack} where the attack pushes away from the
 true label, and {predicted} % where it pushes away from the net's own answer. The paper prints {printed}. {C7_1}
 - **What is missing?** Not tested are {untested}. Of the nets of chapters 2 to 6, seed 0, these were not run: {unrun}.
-The abstract's accuracies are of CIFAR10, which takes a GPU. `python -m simadv plan` lists all that is left to run."""
+The abstract's accuracies are of CIFAR10, which takes a GPU. `python -m simadv plan` lists what the book asks for and
+nobody has made."""
 
 
 def in_short(table: pd.DataFrame, store: Store) -> str:
