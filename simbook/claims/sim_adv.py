@@ -184,7 +184,7 @@ def of_forgetting(falls: pd.DataFrame, dataset: str) -> pd.DataFrame:
     rows = rows.assign(robust=rows.ends.fillna(rows.robust))
     worst = rows.groupby("method")[["clean", "robust"]].max().max(axis=1).reindex(["free", "sim", "bim"])
     usual = max(FORGETS, np.nan_to_num(worst["bim"]))
-    fall, bar = "largest fall (points)", ", the bar is BIM-Adv's" * (usual > FORGETS)
+    fall, bar = "largest fall (points)", ", the bar is BIM-Adv's" if usual > FORGETS else ""
     table = judging.parts(
         [
             against("C5.9", f"Free-Adv: {fall}{bar}", worst["free"], above=usual),
