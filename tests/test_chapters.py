@@ -61,8 +61,7 @@ def test_is_executed_and_clean(chapter):
     assert not [o for cell in cells for o in cell.outputs if o.output_type == "error"]
     assert any("parameters" in cell.metadata.get("tags", []) for cell in cells)
     lines = [cell.source.splitlines() for cell in cells]
-    work = [[line for line in cell if not line.startswith(("from ", "import "))] for cell in lines]
-    assert max(map(len, work)) <= 12, "imports, which are folded, aside"
+    assert max(map(len, lines)) <= 12
     assert max(len(line) for cell in lines for line in cell) <= 90, "as much as a page shows without scrolling"
     assert "papermill" not in notebook.metadata
     assert not any("svg" in kind for cell in cells for o in cell.outputs for kind in o.get("data", {}))
