@@ -7,17 +7,17 @@ import pandas as pd
 from simadv.store import Store
 from simbook import paper
 from simbook.claims import judging
-from simbook.claims.evaluation import FAR, an_epoch, at_one_rate, gap, iterated, of_table3
+from simbook.claims.evaluation import ALONE, FAR, an_epoch, at_one_rate, gap, iterated, of_table3
 from simbook.settings import EvaluationSettings
 from simbook.tables import cost, evaluation
 from simbook.tables.common import Found
 from simbook.tables.spread import difference
 
-#: The claims of later sections that a contribution is made of, and how those of their parts begin that it speaks of.
+#: The claims of later sections that a contribution is made of, and the one method that it speaks of, where that is all.
 RESTS_ON = {
-    "C1.5": {"C3.6": "", "C6.1": "ATDA: "},
-    "C1.6": {"C4.4": "", "C4.11": ""},
-    "C1.7": {"C6.2": "SIM-Adv: ", "C6.5": ""},
+    "C1.5": {"C3.6": None, "C6.1": "atda"},
+    "C1.6": {"C4.4": None, "C4.11": None},
+    "C1.7": {"C6.2": "sim", "C6.5": None},
 }
 MOST = 50.0  # percent: what "saves most" asks at the least
 
@@ -60,9 +60,10 @@ def of_contributions(table: pd.DataFrame) -> pd.DataFrame:
     """
     parts = []
     for claim, others in RESTS_ON.items():
-        for other, begins in others.items():
-            some = table[table.claim.eq(other) & table.part.str.startswith(begins)]
-            which = f" (what it says of {begins.removesuffix(': ')} alone)" * bool(begins)
+        for other, method in others.items():
+            some = table[table.claim.eq(other)]
+            which = f" (what it says of {ALONE[method]} alone)" if method else ""
+            some = some[some.part.str.startswith(f"{ALONE[method]}: ")] if method else some
             for dataset, rows in some.groupby("dataset", sort=False):
                 said = judging.together(rows.verdict)
                 parts.append((claim, f"{other}{which}: {rows.text.iloc[0]}", f"see {other}", None, said, dataset))

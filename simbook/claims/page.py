@@ -104,9 +104,8 @@ def runs(table: pd.DataFrame, found: dict[str, Found], settings: EvaluationSetti
         some = dict.fromkeys(spec for spec, run in asked if run is not None and spec.dataset in datasets[claim])
         own = [spec for spec in some if spec.method in methods and narrow(spec)]
         ids[claim] = [spec.id for spec in own if spec.reset != "staggered" or chapter[claim] == "07_beyond"]
-    named = {"": "/", "ATDA: ": "/atda-", "SIM-Adv: ": "/sim-"}  # in the ids of what a contribution speaks of
     rest = {
-        claim: [run for other, begins in others.items() for run in ids.get(other, []) if named[begins] in run]
+        claim: [run for other, m in others.items() for run in ids.get(other, []) if m is None or f"/{m}-" in run]
         for claim, others in RESTS_ON.items()
     }
     return ids | {claim: list(dict.fromkeys(some)) for claim, some in rest.items()}
