@@ -11,7 +11,7 @@ from simbook.measures.survival import Staleness
 from simbook.settings import EvaluationSettings
 from simbook.tables import sim_adv, survival
 from simbook.tables.common import NAMES, NOT_RUN, Found, by_setting, rate, title
-from simbook.tables.spread import half_of, of_mean, paired
+from simbook.tables.spread import half_of, of_mean, paired, with_spread
 
 # Two bars by data set, percent under the monitor's BIM; on Fashion-MNIST as far below the paper's SIM-Adv as on MNIST,
 # to the nearest 5; on the digits low enough to be crossed.
@@ -238,15 +238,6 @@ def met(row: pd.Series) -> str:
     """Return what AutoAttack leaves of a row of :func:`bars` as text, with its spread where it met several seeds."""
     sd, seeds = row.get("AutoAttack sd"), row.get("AutoAttack seeds", 1)
     return _seen(row["AutoAttack"], False, sd, seeds)
-
-
-def with_spread(value: float, sd: float = np.nan, seeds: float = 1, *, unit: str = " seeds", sign: str = "") -> str:
-    """Return a percentage as text with its deviation over seeds and their number, where it is of several.
-
-    Args:
-        unit: after the number of seeds. sign: after the percentage and its deviation, a percent sign in a sentence.
-    """
-    return f"{value:.1f}" + (f" ± {sd:.1f}{sign} ({seeds:.0f}{unit})" if seeds > 1 else sign)
 
 
 def _seen(value: float, made: bool, sd: float = np.nan, seeds: float = 1) -> str:

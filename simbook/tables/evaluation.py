@@ -3,14 +3,13 @@ r"""The tables of chapter 6: stored results beside the paper's numbers."""
 from collections.abc import Callable
 
 import pandas as pd
-from scipy.stats import binomtest
 
 from simadv.runs import passes_per_image
 from simadv.specs import DATASETS, EvalSpec, RunSpec, run_spec
 from simadv.store import Store, default
 from simbook import paper
 from simbook.chapters import evaluations
-from simbook.tables.common import NAMES, NOT_RUN, Found, rate, seconds_an_epoch, title
+from simbook.tables.common import NAMES, NOT_RUN, Found, rate, seconds_an_epoch, share_of, title
 from simbook.tables.spread import cells, counted, over_seeds
 
 Measures = Callable[[RunSpec], list[EvalSpec]]
@@ -36,10 +35,10 @@ def accuracies(found: Found, *, measures: Measures | None = None, store: Store |
             row |= {"seed": spec.seed, "images": measure.images, "run": spec.id}
             row["paper"] = paper_value(spec, row["attack"])
             if result is not None:
-                interval = binomtest(result["true"], result["images"]).proportion_ci(method="wilson")
-                row |= {"images": result["images"], "low": 100 * interval.low, "high": 100 * interval.high}
                 labels = [name for name in ("true", "predicted") if name in result]
-                row |= {name: 100 * result[name] / result["images"] for name in labels}
+                shares = {name: share_of(result[name], result["images"]) for name in labels}
+                row |= {name: share for name, (share, _, _) in shares.items()}
+                row |= {"images": result["images"], "low": shares["true"][1], "high": shares["true"][2]}
             rows.append(row)
     frame = pd.DataFrame(rows).reindex(columns=[*COLUMNS, "run"])
     numbers = ["lr", "images", "true", "predicted", "low", "high", "paper"]

@@ -50,6 +50,16 @@ def cells(rows: pd.DataFrame) -> dict[str, str]:
     return {row.attack: worth(row) + fewer.get(row.attack, "") for row in rows.itertuples()}
 
 
+def with_sd(value: float, sd: float = np.nan, seeds: float = 1, *, sign: str = "") -> str:
+    """Return a percentage as text with its deviation over seeds, where it is of several, and a sign after both."""
+    return f"{value:.1f}" + (f" ± {sd:.1f}" if seeds > 1 else "") + sign
+
+
+def with_spread(value: float, sd: float = np.nan, seeds: float = 1, *, unit: str = " seeds", sign: str = "") -> str:
+    """Return :func:`with_sd` and, where there are several, the number of seeds; ``unit`` stands after that."""
+    return with_sd(value, sd, seeds, sign=sign) + (f" ({seeds:.0f}{unit})" if seeds > 1 else "")
+
+
 def counted(rows: pd.DataFrame) -> str:
     """Return how many seeds the accuracies of one setting have, to stand after its name; nothing for one."""
     return f", {rows.seeds.max()} seeds" if len(rows) and rows.seeds.max() > 1 else ""

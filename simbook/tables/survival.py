@@ -2,7 +2,6 @@ r"""Who survives: what the nets of chapter 7 withstand, attack by attack, and th
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from simadv.specs import EvalSpec, RunSpec
 from simadv.store import Run, Store, default
@@ -10,7 +9,7 @@ from simbook import chapters
 from simbook.measures.four import FOUR
 from simbook.measures.survival import Signs, Transfer
 from simbook.settings import Settings
-from simbook.tables.common import NOT_RUN, Found, by_setting, leading, rate, title
+from simbook.tables.common import NOT_RUN, Found, by_setting, leading, rate, share_of, title
 
 JUDGES = ("BIM(10,40)", "Madry(20,50)x10", "CW(20,50)", "AutoAttack")  # the three last took no part in any choice
 CHANCE = 1.0  # percent of the images: what a weaker attack may find beyond a stronger one before it is a sign
@@ -141,8 +140,7 @@ def head(attack: str) -> str:
 
 def interval(percents: float, images: int) -> tuple[float, float]:
     """Return the Wilson interval (95 %) of an accuracy, all in percent."""
-    found = binomtest(round(percents * images / 100), images).proportion_ci(method="wilson")
-    return 100 * found.low, 100 * found.high
+    return share_of(round(percents * images / 100), images)[1:]
 
 
 def seen(table: pd.DataFrame, dataset: str) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from simbook.claims import beyond as beyond_claims
 from simbook.claims.beyond import NEAR, one, without_attacks
 from simbook.tables import beyond, evaluation, survival
 from simbook.tables.common import rate
+from simbook.tables.spread import with_spread
 
 COLLAPSED = 60.0  # percent of clean images
 
@@ -14,7 +15,7 @@ COLLAPSED = 60.0  # percent of clean images
 def ends(row: pd.Series) -> str:
     """Return how a setting ends and what AutoAttack leaves of it, to stand after its name."""
     left = f", AutoAttack {beyond.met(row)}" if pd.notna(row.AutoAttack) else ""
-    return f"{beyond.with_spread(row.end, row.sd, row.seeds, sign=' %')}{left}"
+    return f"{with_spread(row.end, row.sd, row.seeds, sign=' %')}{left}"
 
 
 def labels_told(labels: pd.DataFrame, dataset: str) -> list[str]:
@@ -96,7 +97,7 @@ def left(row: pd.Series) -> str:
     clean, met = row.get("clean by seed"), row.get("AutoAttack by seed")
     both = all(isinstance(of, dict) for of in (clean, met))
     same = pd.Series(clean).reindex(list(met)).mean() if both else row.clean
-    withstood = beyond.with_spread(row.AutoAttack, row.get("AutoAttack sd"), row.get("AutoAttack seeds", 1), sign=" %")
+    withstood = with_spread(row.AutoAttack, row.get("AutoAttack sd"), row.get("AutoAttack seeds", 1), sign=" %")
     return f"{withstood}, clean {same:.1f} %"
 
 

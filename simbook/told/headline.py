@@ -12,7 +12,7 @@ from simbook.settings import EvaluationSettings, Settings
 from simbook.tables import beyond, survival
 from simbook.tables.common import NAMES, NOT_RUN, in_markdown, leading, rate, title
 from simbook.tables.evaluation import accuracies
-from simbook.tables.spread import GLUE, over_seeds, worth
+from simbook.tables.spread import GLUE, over_seeds, with_spread, worth
 from simbook.told import beyond as beyond_told
 from simbook.told.in_short import in_short
 
@@ -83,8 +83,7 @@ def survey(dataset: str, store: Store | None = None) -> str:
     bars = beyond.bars(found, store=store)
     shown = bars[(bars.reset_index().index < FIRST) | bars.index.isin(beyond_told.cheap(bars).index)]
     for _, row in shown.iterrows():
-        spread = f" ± {row.sd:.1f}{seeds_of(row)}" if row.seeds > 1 else ""
-        cells = [f"{row.end:.1f}{spread}" if row.end == row.end else NOT_RUN]
+        cells = [with_spread(row.end, row.sd, row.seeds) if row.end == row.end else NOT_RUN]
         cells += [f"{row.clean:.1f}" if row.clean == row.clean else NOT_RUN, beyond.met(row)]
         lines.append([row.title, f"{row.F:g}", cells[1], cells[0], cells[2]])
     table = in_markdown([f"{NAMES[dataset]}, {SURVEYED[0]}", *SURVEYED[1:]], lines)

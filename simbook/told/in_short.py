@@ -15,7 +15,7 @@ from simbook.settings import EvaluationSettings
 from simbook.tables import beside, beyond, sim_adv, survival
 from simbook.tables.common import NAMES, NOT_RUN, Found
 from simbook.tables.evaluation import accuracies, paper_value
-from simbook.tables.spread import GLUE, over_seeds
+from simbook.tables.spread import GLUE, over_seeds, with_sd
 from simbook.told import beyond as beyond_told
 
 _FILL = textwrap.TextWrapper(120, subsequent_indent="  ", break_on_hyphens=False)
@@ -126,7 +126,7 @@ def unrun(found: dict[str, Found]) -> str:
 
 def percents(value: float, sd: float = float("nan"), seeds: float = 1) -> str:
     """Return a number with its deviation over seeds, or that it is missing."""
-    return NOT_RUN if pd.isna(value) else f"{value:.1f}" + (f" ± {sd:.1f}" if seeds > 1 else "")
+    return NOT_RUN if pd.isna(value) else with_sd(value, sd, seeds)
 
 
 def defence(frame: pd.DataFrame, dataset: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ import pandas as pd
 
 from simbook.tables import survival
 from simbook.tables.common import NAMES, listed
+from simbook.tables.spread import with_sd
 
 NAMED = 3  # as many nets are named where all would be a table once more
 MOST = 3  # of each sign of masked gradients, as many nets
@@ -31,7 +32,7 @@ def seeds_told(nets: pd.DataFrame) -> list[str]:
     """Return the nets that AutoAttack was run on at several seeds, with each seed's accuracy and their mean."""
     told = [
         f"{row.title} {', '.join(f'{one:.1f}' for one in row.seeds)} % "
-        f"({pd.Series(row.seeds).mean():.1f} ± {pd.Series(row.seeds).std():.1f})"
+        f"({with_sd(pd.Series(row.seeds).mean(), pd.Series(row.seeds).std(), len(row.seeds))})"
         for row in nets.itertuples()
         if len(row.seeds) > 1
     ]
