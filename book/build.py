@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -22,6 +23,7 @@ from nbformat import NotebookNode
 from PIL import Image
 from sphinx_external_toc.parsing import parse_toc_yaml
 
+from simadv.store import write_whole
 from simbook.told.headline import renewed, written
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,7 +88,9 @@ def light(picture: str) -> str:
 
 def build(profile: str) -> None:
     """Execute the book at ``profile`` in ``_build/<profile>``, build it there, and publish it."""
-    names = chapters()
+    names, program = chapters(), Path(sys.executable).with_name("jupyter-book")
+    if not program.exists():
+        raise SystemExit(f"{program} is not there: pip install 'simadv[book]', or make env")
     stage = ROOT / "_build" / profile
     shutil.rmtree(stage, ignore_errors=True)
     skip = shutil.ignore_patterns("runs", "*.ipynb", "*.py", "__pycache__", ".*")
@@ -100,7 +104,7 @@ def build(profile: str) -> None:
     (stage / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     for name in names:
         nbformat.write(execute(name, {"profile": profile}), stage / f"{name}.ipynb")
-    command = [Path(sys.executable).with_name("jupyter-book"), "build", stage, "-W", "-n", "--keep-going", "-q"]
+    command = [program, "build", stage, "-W", "-n", "--keep-going", "-q"]
     if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
         raise SystemExit("jupyter-book warned or failed (see above), and nothing was published")
     publish(stage / "_build" / "html", ROOT / "_build" / "html")
@@ -135,12 +139,10 @@ def refresh() -> None:
     shutil.rmtree(own, ignore_errors=True)
     os.environ["SIMADV_STORE"] = str(own)
     executed = {name: execute(name, {}) for name in chapters()}
-    made = pictured(executed) if PICTURE[0] in executed else {}
-    for name, notebook in executed.items():
-        nbformat.write(notebook, ROOT / f"{name}.ipynb")
+    made = {ROOT / f"{name}.ipynb": nbformat.writes(notebook).encode() + b"\n" for name, notebook in executed.items()}
+    made |= pictured(executed) if PICTURE[0] in executed else {}
     for page, content in made.items():
-        page.parent.mkdir(exist_ok=True)
-        page.write_bytes(content)
+        write_whole(page, partial(Path.write_bytes, data=content))
 
 
 def pictured(executed: dict[str, nbformat.NotebookNode]) -> dict[Path, bytes]:

@@ -1,6 +1,7 @@
 """Rerun one chapter: papermill's own command line, but what stopped the chapter is the last line, not its caller's.
 
-The output is written once the chapter was executed to its end: what an earlier call left there stays till then.
+The output is written once the chapter was executed to its end: what an earlier call left there stays till then, and
+what a chapter that stopped has got to is beside it, in OUTPUT.begun.ipynb.
 """
 
 import signal
@@ -13,12 +14,16 @@ import psutil
 from papermill.cli import papermill
 from papermill.exceptions import PapermillExecutionError
 
+WORDS = ("-h", "--help", "--version")  # that papermill answers without a chapter
 STOPPED = "stopped: what was trained is saved, and the same command goes on"
 
 
 def main(words: list[str] | None = None) -> None:
     """Run ``papermill`` on its options and two paths; a parameter that is wrong is told in one line."""
-    *options, chapter, output = sys.argv[1:] if words is None else words
+    words = sys.argv[1:] if words is None else words
+    if len(words) < 2 or any(word in WORDS for word in words):
+        raise SystemExit(__doc__ + "\nusage: chapter.py [papermill's options] CHAPTER.ipynb OUTPUT.ipynb")
+    *options, chapter, output = words
     if options[-2:-1] == ["-p"]:  # papermill would take the chapter for the value
         raise SystemExit(f"-p {options[-1]} needs a value")
     begun = Path(output).with_suffix(".begun.ipynb")

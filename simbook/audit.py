@@ -5,14 +5,13 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 
 from simadv import evaluation
 from simadv.runs import load_data, pick_device
 from simadv.specs import EvalSpec
 from simadv.store import Run, Store
 from simbook.measures.autoattack import AutoAttack
-from simbook.tables.common import share_of
 
 WITHIN = 0.2  # points; float32 on another device rounds a few images the other way
 
@@ -116,8 +115,8 @@ def _name(spec: EvalSpec | AutoAttack) -> str:
 
 
 def _percent(right: int, images: int) -> str:
-    share, low, high = share_of(right, images)
-    return f"{share:.2f} [{low:.2f}, {high:.2f}]"
+    interval = binomtest(right, images).proportion_ci(method="wilson")
+    return f"{100 * right / images:.2f} [{100 * interval.low:.2f}, {100 * interval.high:.2f}]"
 
 
 def _difference(a: tuple[int, int], b: tuple[int, int]) -> dict[str, str]:

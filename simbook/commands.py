@@ -223,7 +223,7 @@ def begun(kept: store.Store) -> list[RunSpec]:
         try:
             with safe_open(path, "pt") as file:
                 specs.append(RunSpec(**json.loads(file.metadata()["spec"])))
-        except (SafetensorError, OSError, TypeError, KeyError, InputError) as why:
+        except (SafetensorError, OSError, TypeError, KeyError, ValueError) as why:
             print(f"warning: {path.parent.name} is left out: its checkpoint is damaged ({why})", file=sys.stderr)
     return specs
 
@@ -342,15 +342,20 @@ def one_by_one(specs: list[RunSpec], kept: store.Store, *, deadline: float | Non
             continue
         last = ", ".join(f"{name} {value:.4g}" for name, value in run.history[-1].items())
         print(f"{spec.id}: done, {run.cost['seconds']:.0f} s, {last}", flush=True)
-    take_what_waited([spec for spec in specs if spec.id not in failed], kept, deadline=deadline, **options)
+    for spec in [spec for spec in specs if spec.id not in failed]:
+        try:
+            take_what_waited(spec, kept, deadline=deadline, **options)
+        except WorkerError as why:
+            print(f"error: {spec.id}: {why}", file=sys.stderr)
+            failed.append(spec.id)
     if failed:
         raise runs.Unfinished(f"not done: {', '.join(failed)}")
 
 
-def take_what_waited(specs: list[RunSpec], kept: store.Store, **options) -> None:
-    """Measure what of stored runs had to wait for another run, as examples made for its net do."""
-    waited = [spec for spec in specs if chapters.unmeasured(kept.get(spec.id), measures_of(spec), kept)]
-    for spec in [spec for spec in waited if kept.get(spec.id).measurable]:
+def take_what_waited(spec: RunSpec, kept: store.Store, **options) -> None:
+    """Take those measures of a stored run that had to wait for another run, as examples made for its net do."""
+    run = kept.get(spec.id)
+    if run.measurable and chapters.unmeasured(run, measures_of(spec), kept):
         chapters.complete(spec, measures_of(spec), store=kept, **options)
 
 

@@ -16,7 +16,7 @@ INSTALLED = ROOT / ".venv-bench" / ".installed"  # make writes it when all is th
 
 
 class WorkerError(RuntimeError):
-    """A worker ended, or said what it should not; the message holds the end of what it printed."""
+    """A worker ended or gave no valid answer; the message has its exit status and the last line that it printed."""
 
 
 class Worker:
@@ -24,8 +24,9 @@ class Worker:
 
     def __init__(self, name: str, command: list[str], *, gpu: bool) -> None:
         self.name = name
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (it lives as long as the process)
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors, "text": True}
+        text = {"encoding": "utf-8", "errors": "replace"}  # a library's stray byte must not hide its words
+        self.errors = tempfile.TemporaryFile("w+", **text)  # noqa: SIM115 (it lives as long as the process)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors, **text}
         # some libraries would take a CUDA device that they see
         environment = os.environ | {"PYTHONPATH": str(ROOT)} | ({} if gpu else {"CUDA_VISIBLE_DEVICES": ""})
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
@@ -49,11 +50,10 @@ class Worker:
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            if not line:
-                self.process.wait()
+            how = f"answered {line[:200].strip()!r}" if line else f"ended with status {self.process.wait()}"
             self.errors.seek(0)
             said = (self.errors.read().strip().splitlines() or ["nothing"])[-1]
-            raise WorkerError(f"{self.name}: answered {line.strip()!r}; the last that it said: {said}")
+            raise WorkerError(f"{self.name}: {how}; the last that it said: {said}")
         return found
 
     def close(self) -> None:
@@ -71,5 +71,7 @@ class Worker:
     def __enter__(self) -> "Worker":
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error) -> None:
+        if kind is not None:  # nobody waits for its answer any more
+            self.process.kill()
         self.close()

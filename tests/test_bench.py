@@ -176,8 +176,22 @@ def test_a_worker_that_fails_is_named_with_its_last_words():
         with pytest.raises(WorkerError, match="echo: answered 'plainly'; the last that it said: nothing"):
             echo.ask("speak")
         for _ in range(2):  # also when it is long gone
-            with pytest.raises(WorkerError, match="echo: answered ''; the last that it said: it had enough"):
+            with pytest.raises(WorkerError, match="echo: ended with status 1; the last that it said: it had enough"):
                 echo.ask("die")
+
+
+def test_a_worker_that_is_killed_says_by_what():
+    with Worker("echo", [sys.executable, "-c", ECHO], gpu=False) as echo:
+        echo.read()
+        echo.process.kill()
+        with pytest.raises(WorkerError, match="echo: ended with status -9; the last that it said: nothing"):
+            echo.ask("go 1")
+
+
+def test_a_worker_is_ended_at_once_where_its_user_was_interrupted():
+    with pytest.raises(KeyboardInterrupt), Worker("idle", ["sleep", "60"], gpu=False) as idle:
+        raise KeyboardInterrupt
+    assert idle.process.returncode == -9
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ import pytest
 import torch
 import torchvision.datasets
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 import simadv
 from simadv import runs, store
@@ -415,13 +416,22 @@ def test_plan_lists_what_is_to_do_and_status_all_of_it(home, cli):
 def test_what_one_has_begun_goes_on_by_its_id(kept, cli, monkeypatch):
     begun, taken = replace(SPEC, seed=7), []
     kept.save_checkpoint(begun, {}, {})
-    damaged = replace(SPEC, seed=8)
-    kept.checkpoint(damaged).parent.mkdir(parents=True)
+    damaged, broken = replace(SPEC, seed=8), replace(SPEC, seed=9)
+    for spec in (damaged, broken):
+        kept.checkpoint(spec).parent.mkdir(parents=True)
     kept.checkpoint(damaged).write_bytes(b"no tensors")
+    save_file({"x": torch.zeros(1)}, kept.checkpoint(broken), metadata={"spec": "{"})
     monkeypatch.setattr(command, "train", lambda arguments, store: taken.append(command.wanted(arguments, store)))
     code, _, said = cli("run", begun.id[:-2])
     assert (code, taken) == (0, [[begun]])
-    assert f"{damaged.id.split('/')[1]} is left out: its checkpoint is damaged" in said
+    for spec in (damaged, broken):
+        assert f"{spec.id.split('/')[1]} is left out: its checkpoint is damaged" in said
+
+
+def test_the_commands_start_without_what_the_chapters_alone_need():
+    code = "import sys, simbook.commands; print(*sorted({'IPython', 'matplotlib', 'papermill'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 def test_what_is_done_leaves_the_plan_and_what_was_begun_is_partial(kept, cli, monkeypatch):

@@ -184,15 +184,23 @@ def judged(found, **settings):
 
 def test_claims_are_judged_by_seconds_that_had_the_device_alone():
     table = judged(EVERYTHING, dataset="mnist")
-    assert table.ours.tolist() == ["85.71", "25.00", f"5.26 [-1.44,{GLUE}11.96]", "125.00", f"{4.0 * 9 / 5:.2f}"]
+    assert table.ours.tolist() == [
+        "85.71",
+        "25.00",
+        f"5.26 [-1.44,{GLUE}11.96]",
+        "125.00",
+        f"{4.0 * 9 / 5:.2f}",
+        "not run",
+    ]
     assert table.paper.tolist() == [
         f"{100 * (1 - 293.22 / 866.76):.2f}",
         f"{100 * (1 - 293.22 / 319.56):.2f}",
         "-",
         f"{100 * (293.22 / 234.75 - 1):.2f}",
         "-",
+        "-",
     ]
-    assert table.verdict.tolist() == ["holds", "holds", "undecided", "holds", "does not hold"]
+    assert table.verdict.tolist() == ["holds", "holds", "undecided", "holds", "does not hold", "not tested"]
     sharp = training()
     for row in sharp["rows"]:
         row["spread"] = 0.01
@@ -202,6 +210,26 @@ def test_claims_are_judged_by_seconds_that_had_the_device_alone():
     assert set(judged(shared).verdict) == {"not tested"}
     assert set(judged({}).verdict) == {"not tested"}
     assert set(judged(EVERYTHING, profile="digits").index.get_level_values("dataset")) == set(paper.DATASETS)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "spread", "ours", "verdict"),
+    [
+        (6.0, 0.01, f"4.76 [3.42,{GLUE}6.11]", "holds"),
+        (6.0, 0.05, f"4.76 [-1.97,{GLUE}11.50]", "undecided"),
+        (7.2, 0.01, f"14.29 [12.67,{GLUE}15.90]", "does not hold"),
+        (5.4, 0.01, f"14.29 [13.07,{GLUE}15.50]", "does not hold"),
+    ],
+)
+def test_madry_adv_takes_about_the_time_of_bim_adv_where_they_are_less_than_a_tenth_apart(
+    seconds, spread, ours, verdict
+):
+    part = training()
+    part["rows"] += [{**part["rows"][0], "method": "madry", "median": seconds}]
+    for row in part["rows"]:
+        row["spread"] = spread
+    line = judged({"training": [part]}, dataset="mnist").loc["C6.14"].iloc[0]
+    assert (line.ours, line.verdict) == (ours, verdict)
 
 
 def test_the_margin_over_free_adv_is_against_it():
@@ -254,7 +282,7 @@ def test_the_figure_shows_both_nets_and_every_attacker():
 
 def test_the_page_is_a_chapter_like_the_others():
     table = verdicts.of_chapter("cost", [], SETTINGS)
-    assert list(dict.fromkeys(table.claim)) == ["C6.6", "C6.7", "C6.8"]
+    assert list(dict.fromkeys(table.claim)) == ["C6.6", "C6.7", "C6.8", "C6.14"]
     assert list(dict.fromkeys(table.dataset)) == list(paper.DATASETS)
 
 

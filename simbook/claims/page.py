@@ -53,6 +53,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "C6.10": ("sim",),
     "C6.11": ("sim", "bim"),
     "C6.12": ("fgsm",),
+    "C6.13": ("sim", "free", "atda"),
     "C7.1": ("vanilla",),
     **dict.fromkeys(("C7.2", "C7.9"), ("sim",)),
     **dict.fromkeys(("C7.3", "C7.8", "C7.12"), ("sim", "bim")),

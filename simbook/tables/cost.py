@@ -1,7 +1,7 @@
 r"""The tables of the cost page: passes, what ``make bench`` measured (``bench/results``), and Table 5 of the paper."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -98,20 +98,23 @@ def seconds_of(found: Parts, dataset: str, *, alone: bool = False, batch: int | 
     return timed(found, dataset, alone=alone, batch=batch).seconds.to_dict()
 
 
-def timed(found: Parts, dataset: str, *, alone: bool = False, batch: int | None = None) -> pd.DataFrame:
-    """Return ``seconds`` an epoch of Table 5's methods and their ``spread``, on the first device that was measured.
+def timed(
+    found: Parts, dataset: str, *, alone: bool = False, batch: int | None = None, methods: Sequence[str] = TIMED
+) -> pd.DataFrame:
+    """Return ``seconds`` an epoch of some methods and their ``spread``, on the first device that was measured.
 
     Args:
         alone: leave out what was measured beside other work.
         batch: images a batch, by default each method's own.
+        methods: by default those of Table 5.
     """
     records = [part for part in found.get("training", []) if part["about"]["alone"] or not alone]
     if not records:
         return pd.DataFrame(columns=["seconds", "spread"], dtype=float)
     net, scale = ("ResNet-20", 1) if dataset == "cifar10" else ("LeNet-5", TRAINING_IMAGES[dataset] / 60_000)
     rows = training(records[0]).loc[net].set_index(["method", "batch"])[["seconds", "spread"]]
-    own = [(method, batch or run_spec(dataset, method).batch_size) for method in TIMED]
-    return rows.reindex(own).set_index(pd.Index(TIMED)).assign(seconds=lambda table: table.seconds * scale)
+    own = [(method, batch or run_spec(dataset, method).batch_size) for method in methods]
+    return rows.reindex(own).set_index(pd.Index(methods)).assign(seconds=lambda table: table.seconds * scale)
 
 
 def table5(found: Parts, settings: Settings) -> pd.DataFrame:
