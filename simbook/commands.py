@@ -342,21 +342,27 @@ def one_by_one(specs: list[RunSpec], kept: store.Store, *, deadline: float | Non
             continue
         last = ", ".join(f"{name} {value:.4g}" for name, value in run.history[-1].items())
         print(f"{spec.id}: done, {run.cost['seconds']:.0f} s, {last}", flush=True)
-    for spec in [spec for spec in specs if spec.id not in failed]:
-        try:
-            take_what_waited(spec, kept, deadline=deadline, **options)
-        except WorkerError as why:
-            print(f"error: {spec.id}: {why}", file=sys.stderr)
-            failed.append(spec.id)
+    failed += take_what_waited([s for s in specs if s.id not in failed], kept, deadline=deadline, **options)
     if failed:
         raise runs.Unfinished(f"not done: {', '.join(failed)}")
 
 
-def take_what_waited(spec: RunSpec, kept: store.Store, **options) -> None:
-    """Take those measures of a stored run that had to wait for another run, as examples made for its net do."""
-    run = kept.get(spec.id)
-    if run.measurable and chapters.unmeasured(run, measures_of(spec), kept):
-        chapters.complete(spec, measures_of(spec), store=kept, **options)
+def take_what_waited(specs: list[RunSpec], kept: store.Store, **options) -> list[str]:
+    """Take the measures of stored runs that had to wait for another run, as examples made for its net do.
+
+    Returns:
+        The runs whose worker failed, each of which is told.
+    """
+    failed = []
+    for spec in specs:
+        run = kept.get(spec.id)
+        if run.measurable and chapters.unmeasured(run, measures_of(spec), kept):
+            try:
+                chapters.complete(spec, measures_of(spec), store=kept, **options)
+            except WorkerError as why:
+                print(f"error: {spec.id}: {why}", file=sys.stderr)
+                failed.append(spec.id)
+    return failed
 
 
 def measure(arguments: argparse.Namespace, kept: store.Store) -> None:

@@ -15,6 +15,7 @@ SIGNS = {
     "unbounded": 0.0,
     "search": 1.0,
     "apgd": 80.0,
+    "fab": 1.0,
 }
 SIGNS |= {"from Vanilla": 95.0, "from BIM-Adv": np.nan, "at": [90.0, 80.0, 10.0], "BIM(10,40)": 80.0}
 SIGNS |= {"dataset": "mnist", "title": "A", "method": "sim", chapters.STRONGER: 81.0}

@@ -263,10 +263,13 @@ def test_seeds_are_one_line_each_setting():
     within_the_first = beyond.policies_shown({"cycle": line}, 20).loc["cycle"]  # as a reader's 3 epochs are
     assert within_the_first["last 5 epochs"] == shown["last 5 epochs"]
     assert set(within_the_first.drop(["seeds", "last 5 epochs"])) == {"-"}
-    assert beyond.literal(found).empty, "nothing is printed to compare with"
+    nets = pd.DataFrame([SIGNS | {"title": title(spec), "at": list(range(90, 20, -10))}])
+    assert beyond.literal(found, nets).empty, "nothing is printed to compare with"
     other = (replace(spec, n2=2, seed=0), None)
-    pair = beyond.literal([*found, other, (replace(spec, projection="literal", seed=0), None)])
+    pair = beyond.literal([*found, other, (replace(spec, projection="literal", seed=0), None)], nets)
     assert pair.robust.tolist() == [f"{row.end:.1f}", "not run"], "the same settings alone"
+    assert pair["BIM at 1.25 epsilon"].tolist() == ["50.0", "not run"]
+    assert pair["BIM at 1.5 epsilon"].tolist() == ["40.0", "not run"]
 
 
 def test_what_each_of_the_four_leaves_is_shown_where_it_was_run():
@@ -340,7 +343,7 @@ def test_a_net_has_what_autoattack_leaves_of_each_seed_and_all_else_of_the_first
         if measure.attack != "AutoAttack" or run.spec.seed not in left:
             return None
         right = left[run.spec.seed]
-        return {"images": 1000, "true": right, "left": dict.fromkeys(("apgd-ce", "fab-t", "square"), right)}
+        return {"images": 1000, "true": right, "left": dict.fromkeys(("apgd-ce", "apgd-t", "fab-t", "square"), right)}
 
     store = SimpleNamespace(evaluation=evaluation)
     (row,) = survival.survivors(found, Settings(), store=store).itertuples()
@@ -557,12 +560,15 @@ def test_each_data_set_has_two_bars_of_its_own():
 
 
 def test_ticks_say_what_was_seen():
-    good = survival.ticks(pd.DataFrame([SIGNS]), "mnist")
+    good = survival.ticks(pd.DataFrame([SIGNS | {"AutoAttack": 79.5}]), "mnist")
     assert set(good.loc["A"]) == {"no"}
     bad = {"fgsm": 70.0, "chance": 1.1, "flat": 2.0, "unbounded": 3.0, "from Vanilla": 50.0, "at": [10.0, 20.0]}
-    bad |= {"search": 1.2, chapters.STRONGER: 81.2, "apgd": 81.4}
+    bad |= {"search": 1.2, chapters.STRONGER: 81.2, "apgd": 81.4, "fab": 1.6, "AutoAttack": 70.5}
     shown = survival.ticks(pd.DataFrame([SIGNS | bad]), "mnist").loc["A"]
-    assert all(text.startswith("yes: ") for text in shown)
+    less = survival.ticks(pd.DataFrame([SIGNS | {chapters.STRONGER: 76.0}]), "mnist").loc["A"]
+    assert (shown["ten starts find more"], less["ten starts find more"]) == ("no", "yes: 4.0 %")
+    assert all(text.startswith("yes: ") for text in shown.drop("ten starts find more"))
+    assert (shown["FAB finds more"], shown["AutoAttack finds more"]) == ("yes: 1.6 %", "yes: 9.5 %")
     assert shown["one step beats many"] == "yes: 10.0 %"
     assert shown["ten starts find less"] == "yes: 1.2 %"
     assert shown["APGD finds less"] == "yes: 1.4 %"
@@ -573,7 +579,14 @@ def test_ticks_say_what_was_seen():
 
 
 def test_what_chance_or_a_broken_net_shows_is_no_sign():
-    within = SIGNS | {"fgsm": 79.0, "chance": 1.0, "flat": 0.9, "unbounded": 0.1, "at": [79.0, 80.0, 10.0]}
+    within = SIGNS | {
+        "AutoAttack": 79.0,
+        "fgsm": 79.0,
+        "chance": 1.0,
+        "flat": 0.9,
+        "unbounded": 0.1,
+        "at": [79.0, 80.0, 10.0],
+    }
     assert set(survival.ticks(pd.DataFrame([within]), "mnist").loc["A"]) == {"no"}
     assert survival.ticks(pd.DataFrame([SIGNS | {"iterated": 4.0, "unbounded": 50.0}]), "mnist").empty
 
@@ -755,7 +768,13 @@ def test_neighbours_are_compared_each_with_its_own(published, expected):
     parts = beyond_claims.of_neighbours(rows, seen, "mnist")
     assert [part[2] for part in parts[:2]] == [f"{gap} (1{GLUE}seed)" for gap in expected]
     assert "- A at its passes" in parts[0][1]
-    assert [part[0] for part in parts] == ["C7.7", "C7.7", "C7.11"]
+    assert [part[0] for part in parts] == ["C7.7"] * 4 + ["C7.11"]
+    assert [part[-1] for part in parts[2:4]] == ["not tested"] * 2, "nobody met AutoAttack"
+    met = rows.assign(AutoAttack=[60.0, 90.0, 81.0, 70.0, 71.0])
+    _, _, own, alike, _ = beyond_claims.of_neighbours(met, seen, "mnist")
+    assert own[1] == "AutoAttack (%), the first 1000 images: s (8 F) - A (16 F) > 0"
+    assert (own[2].split()[0], own[-1]) == ("-10.00", "does not hold")
+    assert (alike[1].split(": ")[1], alike[2].split()[0], alike[-1]) == ("q (8 F) - T (16 F) > 0", "10.00", "holds")
 
 
 def test_a_run_shorter_than_a_cycle_has_its_lowest_epoch_and_its_fall():
@@ -786,3 +805,54 @@ def test_bands_of_a_reset_policy_end_at_the_seeds_range_and_radii_begin_at_clean
     nets = pd.DataFrame([SIGNS | {"clean": 97.0, "at": [90.0] * len(RADII), "reset": "cycle"}])
     (drawn, *_) = plots.radii(nets, title="t").axes[0].lines
     assert drawn.get_ydata()[0] == 97.0
+
+
+def test_a_look_at_free_adv_is_as_many_epochs_as_its_replays():
+    """So the first n2 epochs, after which the lowest is looked for, are its first looks."""
+    spec = run_spec("fmnist", "free")
+    looks = [4.0, 0.8, 20.5, 7.2, 4.3, 8.0, 9.0, 18.0]
+    row = beyond.bars([fake(spec, looks)], store=nothing_measured()).iloc[0]
+    assert (spec.epochs, spec.m, row.lowest) == (80, 10, 4.3)
+    assert row.fall == pytest.approx(20.5 - 4.3)
+
+
+def test_the_paper_s_own_numbers_stand_beside_its_clean_errors():
+    table = beyond.audited()
+    assert len(table) == 18
+    vanilla = table.loc[("MNIST", "Vanilla")]
+    assert vanilla.tolist() == ["1.16", "0.94", "0.81", "0.00", "0.87", "0.75", "0.00"]
+    atda = table.loc[("FMNIST", "ATDA")]
+    assert (atda["BIM"], atda["BIM, at least"], atda["Madry / error"]) == ("25.81", "10.45", "1.55")
+
+
+def test_epochs_of_a_fresh_step_and_those_between():
+    spec = run_spec("mnist", "free-sim", n1=3, fresh=2, reset="never", epochs=6)
+    found = [fake(spec, [0.0, 0.0, 10.0, 80.0, 30.0, 90.0]), fake(run_spec("mnist", "sim"), [5.0]), (spec, None)]
+    (row,) = beyond.refreshed(found).itertuples()
+    assert (row.seed, row.fresh, row.between) == (0, 85.0, 20.0)
+
+
+def test_the_age_of_gradients_stands_beside_the_end_of_the_run():
+    rows = [("mnist", "F", epoch, 40.0 + epoch, 60.0) for epoch in (2, 4)]
+    lines = pd.DataFrame(rows, columns=["dataset", "title", "epoch", "pixels", "weighted"])
+    bars = table_of(row_of("F", "free-sim", 61.0, made=True) | {"seeds": 3, "sd": 2.0})
+    row = beyond.stale_shown(lines, bars).loc[("MNIST", "F")]
+    assert row.tolist() == ["43.0", "60.0", "61.0 ± 2.0 (3 seeds)"]
+
+
+def test_final_nets_are_drawn_against_all_their_passes():
+    rows = table_of(
+        row_of("SIM(10,20)-Adv", "sim", 80.0, reset="cycle", F=480, AutoAttack=60.0),
+        row_of("BIM(10,30)-Adv", "bim", 90.0, F=3960, AutoAttack=85.0),
+        row_of("ATTA-1(3)", "atta", 85.0, F=300, AutoAttack=70.0),
+        row_of("L", "sim", 85.0, reset="cycle", F=300, AutoAttack=99.0, projection="literal"),
+        row_of("X", "sim", 85.0, reset="never", F=300),
+    )
+    rows["AutoAttack by seed"] = [{0: 50.0, 1: 70.0}, {0: 85.0}, np.nan, np.nan, np.nan]
+    (axes,) = plots.withstanding(rows, "AutoAttack", title="t").axes
+    assert {text.get_text() for text in axes.texts} == {"SIM(10,20)", "BIM(10,30)", "ATTA-1(3)"}
+    step, *_ = axes.lines
+    assert step.get_xdata()[:2].tolist() == [300, 3960], "SIM-Adv is not on the front"
+    (spread,) = [each for each in axes.collections if hasattr(each, "get_segments")]
+    np.testing.assert_allclose(spread.get_segments()[0], [[480, 0.5], [480, 0.7]])
+    assert plots.withstanding(rows[-1:], "AutoAttack", title="t").axes[0].texts

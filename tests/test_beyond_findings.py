@@ -112,8 +112,9 @@ def test_verdicts_are_said_in_plain_words():
         ("C7.8", "e > 0", "1.00 ± 2.00", "undecided"),
     )
     assert beyond_findings.plainly(parts) == (
-        "Without a reset no epoch is weak; SIM-Adv is not ahead of its neighbours; whether Eq. 15 as printed is worse "
-        "is not tested; whether stronger attacks take more from SIM-Adv than from BIM-Adv is open."
+        "Without a reset no epoch falls much further than BIM-Adv's do; SIM-Adv is not ahead of its neighbours; "
+        "whether Eq. 15 as printed is worse is not tested; whether stronger attacks take 4 points more from SIM-Adv "
+        "than from BIM-Adv is open."
     )
     assert beyond_findings.plainly(parts[:0]) == ""
     assert beyond_findings.PLAIN.keys() == {claim for claim in judging.CLAIMS if claim.startswith("C7.")}
@@ -141,7 +142,7 @@ def test_the_margins_are_folded_below_the_verdicts():
 
 
 def test_a_question_without_an_answer_is_not_asked(settings):
-    labels = {name: pd.DataFrame(columns=["method", "lr"]) for name in ("mnist", "fmnist")}
+    labels = {name: pd.DataFrame(columns=["method", "lr", "title", "paper"]) for name in ("mnist", "fmnist")}
     nets = pd.DataFrame([SIGNS])
     told = beyond_findings.findings(judged("mnist", ("C7.2", "a > 0", "1.00", "holds")), settings, nets, labels)
     assert told[-1] == "FMNIST: nothing was run yet."
@@ -183,13 +184,17 @@ def test_the_highest_ends_are_of_sim_adv_within_the_ball(settings):
 
 def test_findings_say_what_the_labels_bring_at_the_rate_of_table_3():
     row = {"method": "vanilla", "lr": 1e-4, "true": 0.5, "predicted": 1.5, "error": 2.0, "share": 0.5}
-    labels = pd.DataFrame([row, row | {"lr": 1e-3}, row | {"method": "sim"}])
+    none = {"title": "", "paper": np.nan, "least": 0.0, "likely": 0.0}
+    free = row | {"method": "free", "title": "F", "paper": 7.4, "least": 0.5}
+    rows = [row | none, row | none | {"lr": 1e-3}, row | none | {"method": "sim", "paper": 90.0}]
+    labels = pd.DataFrame([*rows, free | {"likely": 3.0}, free | {"lr": 1e-3, "likely": 4.9}])
     assert beyond_told.labels_told(labels, "mnist") == [
         "Vanilla at rate 1e-4 has 0.50 % under BIM by true labels and 1.50 % by predicted ones: of 2.00 % that it gets "
         "wrong when clean, the attack puts 50 % right.",
         "At rate 1e-3 it has 0.50 % and 1.50 %.",
+        "By true labels the paper's F's 7.40 % would be 0.50 to 4.90 %, if it attacked predicted ones.",
     ]
-    assert beyond_told.labels_told(labels[1:], "mnist") == [], "no rate is known"
+    assert beyond_told.labels_told(labels[1:3], "mnist") == [], "no rate is known"
 
 
 def test_findings_rank_what_withstands_autoattack():
@@ -217,22 +222,26 @@ def test_what_autoattack_leaves_of_several_seeds_is_told_seed_by_seed():
 def test_findings_name_the_nets_whose_gradients_may_be_masked():
     rows = {"dataset": "mnist", "title": "A", "method": "sim", "projection": "ball", "end": 9.0, "clean": 90.0}
     bars = pd.DataFrame([rows | {"seeds": 1}]).reindex(columns=beyond.BAR_COLUMNS)
-    table, labels = pd.DataFrame({"dataset": [], "claim": [], "verdict": []}), pd.DataFrame({"method": [], "lr": []})
+    table, labels = (
+        pd.DataFrame({"dataset": [], "claim": [], "verdict": []}),
+        pd.DataFrame({"method": [], "lr": [], "title": [], "paper": []}),
+    )
     masked = pd.DataFrame([SIGNS | {"title": f"N{i}", "chance": 1.5 + i} for i in range(survival_told.MOST + 2)])
 
     def said(bars, nets):
         return "\n".join(beyond_findings.findings(table, bars, nets, {"mnist": labels}))
 
     text = said(bars, pd.concat([masked, pd.DataFrame([SIGNS | {"unbounded": 3.0}])]))
+    assert f"Of {survival_told.MOST + 3} nets {survival_told.MOST + 3} show some sign in more images" in text
     assert (
         "by the sign that says so: *unbounded is not 0* (more than 1.0 % of the images): A 3.0; *chance finds more* ("
         in text
     )
     assert "images): N4 5.5, N3 4.5, N2 3.5 and 2 more." in text
     assert "masked" not in said(bars, pd.DataFrame([SIGNS]))
-    usual = pd.DataFrame([SIGNS | {"title": "B", "method": "bim", "chance": 4.0}])
+    usual = pd.DataFrame([SIGNS | {"title": "B", "method": "bim", "chance": 3.0}])
     text = said(bars, pd.concat([masked, usual]))
-    assert "(more than 4.0 % of the images): N4 5.5, N3 4.5." in text, "what BIM-Adv shows is usual"
+    assert "(more than 4.0 % of the images): N4 5.5, N3 4.5." in text, "what BIM-Adv shows is usual, and chance"
     assert "Broke down in training at this rate: A (clean 44.0 %)." in said(
         bars.assign(clean=44.0), pd.DataFrame([SIGNS])
     )
@@ -266,3 +275,50 @@ def test_findings_name_what_is_as_good_as_iterated_training_for_less():
     ]
     assert beyond_told.cheap_told(table.assign(AutoAttack=[86.0] + [0.0] * 5))[0].endswith("none that was run.")
     assert beyond_told.cheap_told(table[1:]) == []
+
+
+def test_the_corner_that_the_monitor_chose_is_judged_by_an_attack_that_did_not(settings):
+    left = settings.assign(AutoAttack=[81.0, 70.0, 75.0, 79.0, 99.0, 99.0, 85.0])
+    _, *told = beyond_told.highest_told(left)
+    assert told == [
+        "AutoAttack, which did not choose it, leaves the first 75.0 % (BIM-Adv: 85.0 %). Of the paper's design it "
+        "keeps one step an epoch, but has no reset and n1 = 3.",
+        "AutoAttack itself would choose S, 81.0 %. Of the paper's design it keeps one step an epoch, the reset and "
+        "n1 = 10.",
+    ]
+    (only,) = beyond_told.highest_told(left.assign(AutoAttack=left.AutoAttack.where(left.title.eq("Q"), 50.0)))[1:]
+    assert only.startswith("AutoAttack, which did not choose it, leaves the first 75.0 % (BIM-Adv: 50.0 %).")
+    (several,) = beyond_told.highest_told(left[left.title.eq("K")].assign(k=2.0))[1:]
+    assert several.endswith("it has 2 steps an epoch, no reset and n1 = 10.")
+
+
+def test_the_clean_half_is_worth_what_atta_lacks_of_the_sim_adv_that_differs_in_it_alone(settings):
+    other = row_of("T", "atta", 88.0, n1=3.0, F=5, clean=98.0, AutoAttack=76.0)
+    rows = table_of(*settings.assign(AutoAttack=70.0).to_dict("records"), other)
+    half = 1.96 * math.sqrt((70 * 30 + 76 * 24) / 1000)
+    assert beyond_told.clean_half_told(rows) == [
+        "T is Q without the clean half of its batches: 5 F instead of 8, -1.0 points on clean images and +6.0 "
+        f"[{6 - half:+.1f}, {6 + half:+.1f}] under AutoAttack (1 seed)."
+    ]
+    assert beyond_told.clean_half_told(rows[rows.title.ne("Q")]) == []
+
+
+def test_what_has_one_seed_alone_is_named_where_others_have_several(settings):
+    assert beyond_told.missing_told(settings) == []
+    some = settings[:3].assign(seeds=[3, 1, 2])
+    assert beyond_told.missing_told(some) == ["Of 3 settings 1 have 3 seeds; of one seed alone are N."]
+
+
+def test_settings_that_are_at_a_bar_for_as_few_passes_are_all_named(settings):
+    quick = settings[:3].assign(**{"to lower": [40.0, 24.0, 24.0]})
+    assert beyond_findings.reached(quick, named=True) == "24: N, Q"
+
+
+def test_fresh_steps_are_told_with_what_lies_between_them():
+    rows = [("mnist", "f", seed, 80.0 + seed, 50.0 + seed) for seed in (0, 1)] + [("fmnist", "f", 0, 40.0, 6.0)]
+    table = pd.DataFrame(rows, columns=["dataset", "title", "seed", "fresh", "between"])
+    assert beyond_told.refreshed_told(table).splitlines() == [
+        "- *MNIST.* f: 80.0 to 81.0 % after an epoch with a fresh step, 50.0 to 51.0 % after the others (means of each "
+        "of 2 seeds).",
+        "- *FMNIST.* f: 40.0 % after an epoch with a fresh step, 6.0 % after the others (one seed).",
+    ]

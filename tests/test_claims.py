@@ -94,7 +94,9 @@ def test_verdicts_of_one_seed_are_counted():
     parts += [part("C6.2", "mnist", "undecided", one), part("C6.3", "mnist", "does not hold", three)]
     parts += [part("C6.1", "plane", "holds", one), part("C7.1", "mnist", "holds", one, "ours")]
     text = claims.single_told(pd.DataFrame(parts))
-    assert text.startswith("Of 2 verdicts on the paper's claims that say more than *undecided*, 1 compare, in at least")
+    assert text.startswith(
+        "Of 2 verdicts on the paper's claims about data sets that say more than *undecided*, 1 name two nets"
+    )
 
 
 def test_of_free_adv_and_atda_the_contribution_is_about_atda():

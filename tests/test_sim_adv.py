@@ -540,6 +540,7 @@ def test_falls_and_forgetting():
     assert list(judged.verdict) == ["undecided", "does not hold"], "what may happen was not seen; what may not was"
     seen = claims.of_forgetting(table.assign(robust=table.robust + 7), "mnist")
     assert list(seen.verdict) == ["holds", "does not hold"]
+    assert "one seed, looked at 4 times" in told.of_forgetting(table, "mnist")
     assert "robust accuracy by 79.0" in told.of_forgetting(table, "mnist")
     assert len(tables.falls_shown(table)) == 2
 

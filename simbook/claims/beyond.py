@@ -104,15 +104,16 @@ def part(
     spread: float = 0.0,
     seeds: str = "",
     *,
+    least: float = -np.inf,
     most: float = np.inf,
     endless: str = "",
     **bar: float,
 ) -> judging.Part:
     """Return a part of a claim, with half of the 95 % interval of ours, see :func:`simbook.claims.judging.against`.
 
-    Where a bar is never reached, ours is infinite: ``endless`` says so.
+    Where a bar is never reached, ours is infinite: ``endless`` says so. Ours can be no less than ``least``.
     """
-    own = Margin(ours, spread, f" ({seeds.replace(' ', GLUE)})" if seeds else "", most)
+    own = Margin(ours, spread, f" ({seeds.replace(' ', GLUE)})" if seeds else "", most, least)
     claim, text, shown, *judged = judging.against(claim, text, own, **bar)
     return claim, text, endless if np.isinf(ours) else shown, *judged
 
@@ -218,7 +219,7 @@ def of_passes(rows: pd.DataFrame, dataset: str) -> list[judging.Part]:
     lag = settled(gap + NEAR, up=free, down=every) - NEAR
     text, spread = f"the fewest F to {beyond.BARS[dataset][0]:g} %", beyond.half_of_row(quick, lower)
     table = [
-        part("C7.4", text, least, spread, seeds_of(quick.seeds), below=epoch, endless="none gets there"),
+        part("C7.4", text, least, spread, seeds_of(quick.seeds), below=epoch, least=0.0, endless="none gets there"),
         part("C7.5", "end (%): best free-SIM - best SIM-Adv", lag, *unsure, above=-NEAR),
     ]
     more = " or ".join(f"{k:g}" for k in sorted(several.k.unique()))
@@ -259,12 +260,31 @@ def of_neighbours(rows: pd.DataFrame, seen: pd.DataFrame, dataset: str) -> list[
     *margin, who = ahead(seen, own, published)
     quick, other = one(rows, "sim", "never", n1=3), others[others.method.eq("atta") & others.n1.eq(3)]
     *alike, _ = ahead(seen, quick, other)
+    attack = survival.strongest(rows)
     sims = pd.concat([every, one(rows, "sim-k")])
     return [
         part("C7.7", f"SIM-Adv at n1 = {n1:g}, with its reset or without, - {who} at its passes", *margin),
         part("C7.7", "both without a reset at n1 = 3: SIM-Adv - ATTA-1 at its passes", *alike),
+        outlasts(most_left(own, attack), most_left(published, attack), attack),
+        outlasts(most_left(quick, attack), most_left(other, attack), attack),
         sooner("C7.11", f"the fewest F to {bar:g} %: neighbours - any SIM-Adv", others, sims, beyond.TO[0]),
     ]
+
+
+def most_left(rows: pd.DataFrame, attack: str) -> pd.Series:
+    """Return the row of which an attack leaves most; one of nothing but NaN while one of them has not met it."""
+    if rows.empty or rows[attack].isna().any():
+        return pd.Series(np.nan, index=rows.columns)
+    return rows.loc[rows[attack].astype(float).idxmax()]
+
+
+def outlasts(net: pd.Series, other: pd.Series, attack: str) -> judging.Part:
+    """Return C7.7's part that an attack leaves more of SIM-Adv's final nets than of a neighbour's, each at its F."""
+    names = [
+        f"{row.title} ({row.F:g} F)" if pd.notna(row.F) else what
+        for row, what in ((net, "SIM-Adv"), (other, "the best of its neighbours"))
+    ]
+    return withstanding("C7.7", " - ".join(names), net, other, attack)
 
 
 def ahead(seen: pd.DataFrame, own: pd.DataFrame, others: pd.DataFrame) -> tuple[float, float, str, str]:

@@ -152,9 +152,10 @@ def single_told(table: pd.DataFrame) -> str:
     decided = decided[~decided.groupby(keys).verdict.transform(together).isin([UNTESTED, UNDECIDED])]
     single = decided[decided.ours.str.contains(f"(1{GLUE}seed)", regex=False)]
     return (
-        f"Of {len(decided.drop_duplicates(keys))} verdicts on the paper's claims that say more than *undecided*, "
-        f"{len(single.drop_duplicates(keys))} compare, in at least one part, nets of one seed each: their interval is "
-        "that of the test set, and another seed may decide otherwise."
+        f"Of {len(decided.drop_duplicates(keys))} verdicts on the paper's claims about data sets that say more than "
+        f"*undecided*, {len(single.drop_duplicates(keys))} name two nets of one seed each in at least one part: the "
+        "interval is that of the test set, and another seed may decide otherwise. So it may where a "
+        "part is of a single net."
     )
 
 

@@ -78,6 +78,37 @@ def passes(curves: pd.DataFrame, *, title: str) -> Figure:
     return figure
 
 
+def withstanding(bars: pd.DataFrame, attack: str, *, title: str) -> Figure:
+    """Draw what an attack leaves of final nets against all passes that they took, a panel a data set.
+
+    A mark is the mean of the seeds that met the attack, a line the range of several. The axes are those of
+    :func:`passes`; what is trained by Eq. 15 as printed is left out.
+
+    Args:
+        bars: as :func:`simbook.tables.beyond.bars` makes them.
+    """
+    there = bars[bars[attack].notna() & bars.projection.ne("literal")]
+    if there.empty:
+        return nothing_yet(title)
+    names = list(there.dataset.unique())
+    figure, grid = plt.subplots(1, len(names), figsize=(WIDTH, 4.6), sharey=True, squeeze=False, layout="constrained")
+    for axes, name in zip(grid.flat, names, strict=True):
+        last = there[there.dataset == name].assign(share=lambda rows: rows[attack].astype(float) / 100)
+        last["family"] = [family(row.method, row.reset) for row in last.itertuples()]
+        odds(axes, last.F.min(), last.F.max(), subs=(1, 2, 5))
+        for _, row in last.iterrows():
+            met = row.get(f"{attack} by seed")
+            if isinstance(met, dict) and len(met) > 1:
+                low, high = (np.clip(of(met.values()) / 100, *SHOWN) for of in (min, max))
+                axes.vlines(row.F, low, high, color=FAMILIES[row.family][0], lw=1.2, alpha=0.6, zorder=2)
+        ends(axes, last)
+        axes.set(title=named(name))
+    grid[0, 0].set_ylabel(f"final net under {attack} (%)")
+    shared_legend(figure, ncols=4)
+    sns.despine(figure)
+    return figure
+
+
 def late(curves: pd.DataFrame) -> pd.DataFrame:
     """Return curves with their ``family`` and after each epoch the ``share`` (0 to 1) that its last ones have."""
     lines = [curves.assign(share=0.0, family="").iloc[:0]]

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 
 from simadv.runs import passes_per_image
-from simadv.specs import METHODS, EvalSpec, RunSpec
+from simadv.specs import METHODS, EvalSpec, RunSpec, run_spec
 from simadv.store import Store, default
-from simbook import chapters
-from simbook.measures.survival import Staleness
+from simbook import chapters, paper
+from simbook.measures.survival import RADII, Staleness
 from simbook.settings import EvaluationSettings
 from simbook.tables import sim_adv, survival
-from simbook.tables.common import NAMES, NOT_RUN, Found, by_setting, rate, title
+from simbook.tables.common import NAMES, NOT_RUN, Found, by_setting, named, rate, title
 from simbook.tables.spread import half_of, of_mean, paired, with_spread
 
 # Two bars by data set, percent under the monitor's BIM; on Fashion-MNIST as far below the paper's SIM-Adv as on MNIST,
@@ -47,6 +47,7 @@ BAR_COLUMNS += [
     "final by seed",
     "AutoAttack by seed",
 ]
+OUTSIDE = [i for i, times in enumerate(RADII) if 1 < times < 2]  # of the ball, not so far that no net has anything left
 POLICIES = ("cycle", "staggered", "random", "never")
 SETTING = ["title", "method", "n1", "reset", "projection", "n2", "lr"]
 COLUMNS = ["dataset", "run", *SETTING, "seed", "late", "epoch", "F", "clean", "robust"]
@@ -86,6 +87,24 @@ def inflation_shown(table: pd.DataFrame) -> pd.DataFrame:
     heads |= {"likely": "the paper, at our share"}
     text = table[list(heads)].map(lambda value: "-" if pd.isna(value) else f"{value:.2f}").rename(columns=heads)
     return text.assign(method=table.title, rate=table.lr.map(rate)).set_index(["method", "rate"])
+
+
+def audited() -> pd.DataFrame:
+    """Return the paper's own Table 3 beside its clean errors, as text: a row a data set and method, no run of ours.
+
+    ``/ error`` is an accuracy as a multiple of the clean error. Up to 1 the labels alone can account for it, and far
+    above it they cannot; ``at least`` is what would remain if every image that is wrong when clean had turned right.
+    """
+    rows = {}
+    for dataset, by_attack in paper.TABLE3.items():
+        many = [name for name in by_attack if name not in ("Original", "FGSM")]
+        for method, clean in by_attack["Original"].items():
+            row = rows[named(dataset), title(run_spec(dataset, method))] = {"clean error": f"{100 - clean:.2f}"}
+            for attack in many:
+                printed, kind = by_attack[attack][method], attack.split("(")[0]
+                row |= {kind: f"{printed:.2f}", f"{kind} / error": f"{printed / (100 - clean):.2f}"}
+                row[f"{kind}, at least"] = f"{max(0.0, printed - (100 - clean)):.2f}"
+    return pd.DataFrame(rows).T.rename_axis(["data set", "method"])
 
 
 def curves(found: Found) -> pd.DataFrame:
@@ -143,7 +162,8 @@ def bar(group: Found, store: Store | None) -> dict:
         row |= ending(lines) | {"watched": spec.monitor_images}
         # where nothing starts afresh n2 counts no epochs to a reset
         cycle = spec.n2 if spec.reset not in (None, "never") else METHODS["sim"]["n2"]
-        first = 0 if len(lines[0]) <= cycle else cycle
+        cycle *= spec.passes_over_data / spec.epochs  # one look at Free-Adv is m epochs
+        first = 0 if lines[0].epoch.max() <= cycle else cycle
         lowest = [line.robust[line.epoch > first].min() for line in lines]
         falls = pd.Series([(line.robust.cummax() - line.robust)[line.epoch > first].max() for line in lines])
         row |= {"lowest": min(lowest), "fall": falls.mean(), "fall sd": falls.std()}
@@ -323,8 +343,44 @@ def staleness(found: Found, *, store: Store | None = None) -> pd.DataFrame:
     return pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
 
 
-def literal(found: Found) -> pd.DataFrame:
-    """Return SIM-Adv with Eq. 15 as printed beside the one that is projected, and how far its examples may go."""
+def stale_shown(lines: pd.DataFrame, bars: pd.DataFrame) -> pd.DataFrame:
+    """Return how often carried gradients were right on average (%), beside how the run ends, as text to read.
+
+    Args:
+        lines: :func:`staleness`. bars: :func:`bars`.
+    """
+    names = {"pixels": "each pixel once", "weighted": "by the size of the fresh gradient"}
+    means = lines.groupby(["dataset", "title"], sort=False)[list(names)].mean().astype(float)
+    text = means.map("{:.1f}".format).rename(columns=names)
+    known = bars.set_index(["dataset", "title"])
+    text["ends"] = [_seen(row.end, row.made, row.sd, row.seeds) for _, row in known.reindex(means.index).iterrows()]
+    text.index = pd.MultiIndex.from_tuples([(named(name), run) for name, run in means.index], names=["data set", "run"])
+    return text
+
+
+def refreshed(found: Found) -> pd.DataFrame:
+    """Return what free-SIM with fresh steps has in the epochs of these and in those between, of the last 2 K of each.
+
+    Columns: ``dataset, title, seed, fresh`` (the mean of the epochs with a fresh step, %), ``between``.
+    """
+    rows = []
+    for spec, run in found:
+        if spec.fresh and run is not None and spec.monitor is not None:
+            late = pd.DataFrame(run.history).tail(2 * spec.fresh)
+            mean = late.robust.groupby((late.epoch + 1) % spec.fresh == 0).mean()
+            about = {"dataset": spec.dataset, "title": title(spec), "seed": spec.seed}
+            rows.append(about | {"fresh": mean.get(True, np.nan), "between": mean.get(False, np.nan)})
+    return pd.DataFrame(rows, columns=["dataset", "title", "seed", "fresh", "between"])
+
+
+def literal(found: Found, nets: pd.DataFrame) -> pd.DataFrame:
+    """Return SIM-Adv with Eq. 15 as printed beside the one that is projected, and how far its examples may go.
+
+    The last columns are of the first seed's final net, on the slice, where BIM may go further than in training.
+
+    Args:
+        nets: as :func:`simbook.tables.survival.survivors` makes them.
+    """
     rows, printed = [], {(spec.dataset, spec.n1, spec.n2) for spec, _ in found if spec.projection == "literal"}
     for group in by_setting(found):
         spec = group[0][0]
@@ -333,8 +389,12 @@ def literal(found: Found) -> pd.DataFrame:
             row = {"data set": NAMES[spec.dataset], "run": title(spec), "reach (epsilon, at most)": f"{reach:.2f}"}
             seen = over_seeds(curves(group)).tail(LATE)
             row |= {name: NOT_RUN if seen.empty else f"{seen[name].mean():.1f}" for name in ("clean", "robust")}
+            net = nets[nets.dataset.eq(spec.dataset) & nets.title.eq(title(spec))]
+            at = next((each for each in net["at"] if each is not None), None)
+            row |= {f"BIM at {RADII[i]:g} epsilon": NOT_RUN if at is None else f"{at[i]:.1f}" for i in OUTSIDE}
             rows.append(row)
     columns = ["data set", "run", "reach (epsilon, at most)", "clean", "robust"]
+    columns += [f"BIM at {RADII[i]:g} epsilon" for i in OUTSIDE]
     return pd.DataFrame(rows, columns=columns).set_index(["data set", "run"])
 
 

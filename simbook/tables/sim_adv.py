@@ -221,10 +221,11 @@ def fig9(settings: Settings, found: Found, dataset: str, *, store: Store | None 
 
 
 def falls(found: Found) -> pd.DataFrame:
-    """Return the largest fall from one epoch to a later one, in points, of each watched run: ``clean, robust``.
+    """Return the largest fall from one epoch to a later one, in points: ``clean, robust``, a row a setting.
 
-    ``ends`` is that of robust accuracy from the end of one cycle to a later one's, where all examples start afresh
-    together, else NaN. BIM-Adv is among them, as a measure of how much training swings.
+    Of several watched runs of a setting, ``seeds``, it is that of the one that fell furthest. ``ends`` is that of
+    robust accuracy from the end of one cycle to a later one's, where all examples start afresh together, else NaN.
+    BIM-Adv is among them, as a measure of how much training swings.
     """
     rows = []
     for spec, run in found:
@@ -236,9 +237,11 @@ def falls(found: Found) -> pd.DataFrame:
             )
             worst["ends"] = fall(ends)
             about = {name: getattr(spec, name) for name in ("dataset", "method", "lr", "reset", "n1", "n2")}
-            rows.append(about | {"title": title(spec), "watched": len(seen)} | worst)
-    names = ["dataset", "method", "title", "lr", "reset", "n1", "n2", "watched", "clean", "robust", "ends"]
-    return pd.DataFrame(rows, columns=names)
+            rows.append(about | {"title": title(spec), "watched": len(seen), "seeds": spec.seed} | worst)
+    names = ["dataset", "method", "title", "lr", "reset", "n1", "n2", "watched"]
+    table = pd.DataFrame(rows, columns=[*names, "seeds", "clean", "robust", "ends"])
+    largest = dict.fromkeys(("clean", "robust", "ends"), "max") | {"seeds": "nunique"}
+    return table.groupby(names, sort=False, dropna=False).agg(largest).reset_index()
 
 
 def fall(values: pd.Series) -> float:
@@ -248,13 +251,13 @@ def fall(values: pd.Series) -> float:
 
 def falls_shown(table: pd.DataFrame) -> pd.DataFrame:
     """Return :func:`falls` as text to read."""
-    heads = {"dataset": "data set", "title": "run", "watched": "epochs watched"}
+    heads = {"dataset": "data set", "title": "run", "watched": "looks", "seeds": "seeds"}
     heads |= {"clean": "largest fall, clean (points)", "robust": "robust", "ends": "robust, between ends of cycles"}
     text = table.assign(dataset=table.dataset.map(named), rate=table.lr.map(rate))
     for name in ("clean", "robust", "ends"):
         text[name] = ["-" if pd.isna(value) else f"{value:.1f}" for value in table[name]]
     return (
-        text[["dataset", "title", "rate", "watched", "clean", "robust", "ends"]]
+        text[["dataset", "title", "rate", "seeds", "watched", "clean", "robust", "ends"]]
         .rename(columns=heads)
         .set_index(["data set", "run", "rate"])
     )

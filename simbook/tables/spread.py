@@ -86,13 +86,14 @@ class Margin(NamedTuple):
     half: float
     seeds: str = ""
     most: float = np.inf  # no end of the interval is further from 0
+    least: float = -np.inf  # nor is one below this
 
     @property
     def text(self) -> str:
-        """The difference with its interval, to read."""
+        """The number with its interval, to read."""
         if np.isnan(self.value):
             return NOT_RUN
-        ends = max(self.value - self.half, -self.most), min(self.value + self.half, self.most)
+        ends = max(self.value - self.half, -self.most, self.least), min(self.value + self.half, self.most)
         value, low, high = (f"{round(x, 2) + 0.0:.2f}" for x in (self.value, *ends))
         return f"{value} [{low},{GLUE}{high}]{self.seeds}" if self.half > 0 else f"{value}{self.seeds}"
 

@@ -63,6 +63,7 @@ def survivors(found: Found, settings: Settings, *, store: Store | None = None) -
         left = four(spec, run, store).get("left")
         row["search"] = np.nan if left is None else 100 * (left["fab-t"] - left["square"]) / images
         row["apgd"] = np.nan if left is None else 100 * left["apgd-ce"] / images
+        row["fab"] = np.nan if left is None else 100 * (left["apgd-t"] - left["fab-t"]) / images
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -146,9 +147,10 @@ def interval(percents: float, images: int) -> tuple[float, float]:
 def seen(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return in how many images (%) each of Athalye's signs of masked gradients is seen, a row a net.
 
-    Only nets above :data:`ROBUST` are asked. ``Square finds more``: images that withstand AutoAttack's three attacks
-    that follow gradients and fall to the one that does not. ``ten starts find less``: Madry's attack from ten random
-    points leaves more than BIM from the image; ``APGD finds less``: the first of AutoAttack's four does.
+    Only nets that BIM leaves more than :data:`ROBUST` are there. ``ten starts`` (Madry's attack from ten random points)
+    and ``AutoAttack find more``: by so much they leave less than BIM from the image, and ``find less`` more, as
+    ``APGD``, the first of AutoAttack's four. ``FAB`` and ``Square find more``: images that withstand those of the four
+    that come before and fall to this one; Square follows no gradient.
     """
     part = table[(table.dataset == dataset) & (table.iterated > ROBUST)]
     rows = {}
@@ -159,6 +161,9 @@ def seen(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
             "unbounded is not 0": row["unbounded"],
             "chance finds more": row["chance"],
             "more epsilon does not help": max(b - a for a, b in zip(row["at"], row["at"][1:], strict=False)),
+            "ten starts find more": row["once"] - row["ten"],
+            "AutoAttack finds more": row["once"] - row.get("AutoAttack", np.nan),
+            "FAB finds more": row["fab"],
             "Square finds more": row["search"],
             "ten starts find less": row["ten"] - row["once"],
             "APGD finds less": row["apgd"] - row["once"],

@@ -6,7 +6,7 @@ from simbook import chapters
 from simbook.claims import beyond as beyond_claims
 from simbook.claims.beyond import NEAR, one, without_attacks
 from simbook.tables import beyond, evaluation, survival
-from simbook.tables.common import rate
+from simbook.tables.common import NAMES, listed, rate
 from simbook.tables.spread import with_spread
 
 COLLAPSED = 60.0  # percent of clean images
@@ -29,7 +29,22 @@ def labels_told(labels: pd.DataFrame, dataset: str) -> list[str]:
         for row in weak[own].itertuples()
     ]
     others = weak[~own].itertuples() if told else ()
-    return told + [f"At rate {rate(row.lr)} it has {row.true:.2f} % and {row.predicted:.2f} %." for row in others]
+    told += [f"At rate {rate(row.lr)} it has {row.true:.2f} % and {row.predicted:.2f} %." for row in others]
+    return told + corrected_told(labels)
+
+
+def corrected_told(labels: pd.DataFrame) -> list[str]:
+    """Return what would be left of the paper's Free-Adv and ATDA if its attacks had pushed away from predicted labels.
+
+    From the least, where all of its clean errors turned right, to the most, where as many did as with a net of ours.
+    """
+    weak = labels[labels.method.isin(["free", "atda"]) & labels.paper.notna()]
+    each = [
+        f"{name}'s {printed:.2f} % would be {of[['least', 'likely']].min(axis=None):.2f} to "
+        f"{of[['least', 'likely']].max(axis=None):.2f} %"
+        for (name, printed), of in weak.groupby(["title", "paper"], sort=False)
+    ]
+    return [f"By true labels the paper's {' and its '.join(each)}, if it attacked predicted ones."] if each else []
 
 
 def worth_told(rows: pd.DataFrame) -> list[str]:
@@ -58,7 +73,54 @@ def highest_told(rows: pd.DataFrame) -> list[str]:
     """Return the SIM-Adv that end highest."""
     sims = rows[rows.method.isin(["sim", "sim-k", "free-sim"]) & rows.projection.ne("literal")]
     each = [f"{row.title} at {ends(row)}" for _, row in sims.sort_values("end", ascending=False).head(3).iterrows()]
-    return [f"Of {len(sims)} SIM-Adv, free-SIM among them, these end highest: {'; '.join(each)}."] if each else []
+    if not each:
+        return []
+    return [
+        f"Of {len(sims)} SIM-Adv, free-SIM among them, these end highest: {'; '.join(each)}.",
+        *corner_told(rows, sims),
+    ]
+
+
+def corner_told(rows: pd.DataFrame, sims: pd.DataFrame) -> list[str]:
+    """Return what an attack that did not choose it makes of the best SIM-Adv by the monitor, and what it would choose.
+
+    Args:
+        sims: those of ``rows`` to choose from.
+    """
+    attack, best = survival.strongest(rows), sims.loc[sims.end.idxmax()]
+    if pd.isna(best[attack]):
+        return []
+    bim = rows[rows.method.eq("bim")].head(1)
+    beside = "".join(f" (BIM-Adv: {value:.1f} %)" for value in bim[attack].dropna())
+    told = [
+        f"{attack}, which did not choose it, leaves the first {withstood(best, attack)}{beside}. {kept(best, rows)}"
+    ]
+    other = sims.loc[sims[attack].astype(float).idxmax()]
+    if other.name != best.name:
+        told.append(f"{attack} itself would choose {other.title}, {withstood(other, attack)}. {kept(other, rows)}")
+    return told
+
+
+def withstood(row: pd.Series, attack: str) -> str:
+    """Return what an attack leaves of a setting, with its spread where it met several seeds."""
+    return with_spread(row[attack], row.get(f"{attack} sd"), row.get(f"{attack} seeds", 1), sign=" %")
+
+
+def kept(row: pd.Series, rows: pd.DataFrame) -> str:
+    """Return what a SIM-Adv keeps of the paper's design, whose n1 is that of the first of ``rows``, and what not."""
+    n1 = beyond_claims.first(rows[rows.method.eq("sim")], "n1")
+    own = {"one step an epoch": row.method == "sim", "the reset": row.reset == "cycle", f"n1 = {n1:g}": row.n1 == n1}
+    steps = f"{row.k:g} steps an epoch" if row.method == "sim-k" else "no attack pass"
+    resets = {"never": "no reset", "staggered": "a staggered reset", "random": "a reset to random points"}
+    other = (steps, resets.get(row.reset), f"n1 = {row.n1:g}")
+    has = [name for name, same in own.items() if same]
+    lacks = [new for new, same in zip(other, own.values(), strict=True) if not same]
+    both = [
+        f"{verb} {' and '.join(filter(None, [', '.join(some[:-1]), some[-1]]))}"
+        for verb, some in (("keeps", has), ("has", lacks))
+        if some
+    ]
+    return f"Of the paper's design it {', but '.join(both)}."
 
 
 def best_frees(rows: pd.DataFrame) -> pd.DataFrame:
@@ -69,8 +131,42 @@ def best_frees(rows: pd.DataFrame) -> pd.DataFrame:
 
 def swings_told(rows: pd.DataFrame) -> list[str]:
     """Return how far apart the last epochs of :func:`best_frees` are."""
-    swings = [f"{row.swing:.0f} points in {row.title}" for row in best_frees(rows).itertuples()]
+    swings = [
+        f"{row.swing:.0f} points in {row.title}" + (f" (mean of {row.seeds:.0f} seeds)" if row.seeds > 1 else "")
+        for row in best_frees(rows).itertuples()
+    ]
     return [f"The last {beyond.LATE} epochs are as far apart as {' and '.join(swings)}."] if swings else []
+
+
+def refreshed_told(table: pd.DataFrame) -> str:
+    """Return :func:`simbook.tables.beyond.refreshed` in words, a sentence a data set."""
+    said = []
+    for (dataset, name), of in table.groupby(["dataset", "title"], sort=False):
+        means = [
+            f"{of[when].min():.1f} to {of[when].max():.1f}" if len(of) > 1 else f"{of[when].iloc[0]:.1f}"
+            for when in ("fresh", "between")
+        ]
+        seeds = f"means of each of {len(of)} seeds" if len(of) > 1 else "one seed"
+        said.append(
+            f"*{NAMES[dataset]}.* {name}: {means[0]} % after an epoch with a fresh step, {means[1]} % after the others "
+            f"({seeds})."
+        )
+    return listed(said)
+
+
+def clean_half_told(rows: pd.DataFrame) -> list[str]:
+    """Return what the clean half of a batch costs and brings: ATTA-1 beside the SIM-Adv that differs in that alone."""
+    said, attack = [], survival.strongest(rows)
+    for _, other in one(rows, "atta").iterrows():
+        for _, net in one(rows, "sim", "never", n1=other.n1).iterrows():
+            gain, half, seeds = beyond_claims.withstood(other, net, attack)
+            if pd.notna(gain):
+                said.append(
+                    f"{other.title} is {net.title} without the clean half of its batches: {other.F:g} F instead of "
+                    f"{net.F:g}, {other.clean - net.clean:+.1f} points on clean images and {gain:+.1f} "
+                    f"{beyond_claims.interval(gain, half)} under {attack} ({seeds})."
+                )
+    return said
 
 
 def cheap_told(rows: pd.DataFrame) -> list[str]:
@@ -97,8 +193,7 @@ def left(row: pd.Series) -> str:
     clean, met = row.get("clean by seed"), row.get("AutoAttack by seed")
     both = all(isinstance(of, dict) for of in (clean, met))
     same = pd.Series(clean).reindex(list(met)).mean() if both else row.clean
-    withstood = with_spread(row.AutoAttack, row.get("AutoAttack sd"), row.get("AutoAttack seeds", 1), sign=" %")
-    return f"{withstood}, clean {same:.1f} %"
+    return f"{withstood(row, 'AutoAttack')}, clean {same:.1f} %"
 
 
 def collapsed_told(rows: pd.DataFrame) -> list[str]:
@@ -115,5 +210,12 @@ def collapsed_told(rows: pd.DataFrame) -> list[str]:
 
 def missing_told(asked: pd.DataFrame) -> list[str]:
     """Return the runs that are still to be made."""
-    missing = asked[asked.end.isna()]
-    return [f"Not run, or not watched, yet: {'; '.join(missing.title)}."] if len(missing) else []
+    missing, run = asked[asked.end.isna()], asked[asked.end.notna()]
+    told = [f"Not run, or not watched, yet: {'; '.join(missing.title)}."] if len(missing) else []
+    alone, most = run[run.seeds.eq(1)], run.seeds.max()
+    if len(alone) and most > 1:
+        told.append(
+            f"Of {len(run)} settings {run.seeds.eq(most).sum()} have {most:.0f} seeds; of one seed alone are "
+            f"{'; '.join(alone.title)}."
+        )
+    return told

@@ -6,7 +6,7 @@ from simbook.tables.beside import APART, LOST, last_rises
 from simbook.tables.beside import stronger as stronger_of
 from simbook.tables.common import NAMES, Found, rate
 from simbook.tables.evaluation import curves
-from simbook.tables.spread import over_seeds
+from simbook.tables.spread import over_seeds, with_spread
 
 
 def leaks(frame: pd.DataFrame) -> str:
@@ -51,14 +51,18 @@ def findings(frame: pd.DataFrame, found: Found, dataset: str) -> str:
     if len(sim):
         said.append(_best_of(sim, bim))
     if len(weak):
-        names = ", ".join(f"{name} at {rate(lr)}: {row.true:.2f} %" for (name, lr), row in weak.iterrows())
+        names = ", ".join(
+            f"{name} at {rate(lr)}: {with_spread(row.true, row.sd, row.seeds, sign=' %')}"
+            for (name, lr), row in weak.iterrows()
+        )
         said.append(f"Vanilla and the single-step methods under the same attack: {names}.")
     said.append(
-        f"Attacking the predicted instead of the true label raises these figures by up to {inflated.max():.2f} points "
-        f"({inflated.idxmax()[0]}), without any change to a model."
+        f"Attacking the predicted instead of the true label raises the accuracies of Table 3 under {bim} by up to "
+        f"{inflated.max():.2f} points ({inflated.idxmax()[0]} at {rate(inflated.idxmax()[1])}), without any change to "
+        "a model."
     )
     if watched := _watched([(spec, run) for spec, run in found if spec.dataset == dataset], NAMES[dataset]):
-        said.append(f"Watched after each epoch from the 25th on, {'; '.join(watched)}.")
+        said.append(f"At the higher rate, seed 0, watched after each epoch from the 25th on, {'; '.join(watched)}.")
     missing = frame[(frame.dataset == dataset) & (frame.attack == "Original") & frame.true.isna()]
     names = ", ".join(f"{name} at {rate(lr)}" for name, lr in zip(missing.title, missing.lr, strict=True))
     said.append(f"Not run yet: {names}." if names else "Every run of Table 3 was made.")
@@ -84,7 +88,7 @@ def _watched(found: Found, name: str) -> list[str]:
         late = line[line.epoch >= 24].robust
         if len(late):
             title, last = label.removeprefix(f"{name}: "), line.robust.iloc[-1]
-            told.append(f"{title} ends at {last:.1f} % and had {late.min():.1f} % in its worst epoch")
+            told.append(f"{title} has {last:.1f} % after the last and had {late.min():.1f} % in its worst epoch")
     return told
 
 

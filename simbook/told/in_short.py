@@ -45,7 +45,7 @@ train it in. {C6_5}
 open to attack: it is at {last} % after its last epoch, at {lowest} % in its worst since the first cycle, and in {lost}
 epochs at less than half of the last (one seed).
 - **Is the reset needed?** With it SIM-Adv ends at {cycle} %, without at {never} %; under AutoAttack the reset is worth
-{worth} points, and at n1 = 5 it is worth {worth_5} (of one seed the interval is of the images alone). {C7_2}
+{worth} points, and that of SIM(5,10)-Adv {worth_5} (of one seed the interval is of the images alone). {C7_2}
 - **Is anything cheaper?** Of the nets within {near:g} points of BIM(10,30)-Adv under AutoAttack, or above, the cheapest
 is {cheap} an image, all epochs together. SIM(10,20)-Adv took {passes}. {C7_11}
 - **Can the attack's pass be saved?** With nothing but the gradients that training computes anyway, the best SIM-Adv
@@ -74,10 +74,9 @@ def in_short(table: pd.DataFrame, store: Store) -> str:
     told = {key: " and ".join(facts[key] for facts in each) for key in each[0]}
     told |= {claim.replace(".", "_"): judged(table, claim) for claim in table.claim.unique()}
     told["C6_2_open"] = undecided(table, "C6.2")
-    rises = beside.last_rises(beside.cycle_ends(found["06_evaluation"])).rise
-    told["rise"] = " and ".join(
-        f"{rises.get((NAMES[name], chapters.RATES[name][0]), float('nan')):+.1f}" for name in TRAINED
-    )
+    rises = beside.last_rises(beside.cycle_ends(found["06_evaluation"]))
+    low = rises.reindex([(NAMES[name], chapters.RATES[name][0]) for name in TRAINED])
+    told["rise"] = " and ".join(f"{row.rise:+.1f} ({row.seeds:.0f} seeds)" for row in low.itertuples())
     sim, bim = (sum(passes_per_image(run_spec("mnist", method))) for method in ("sim", "bim"))
     fixed = {"attack": ATTACK, "near": NEAR, "n2": run_spec("mnist", "sim").n2, "sim_f": sim, "bim_f": bim}
     fixed |= {"untested": untested(table), "unrun": unrun(found)}

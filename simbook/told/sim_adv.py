@@ -123,10 +123,11 @@ def of_features(panels: Panels) -> str:
 
 
 def of_forgetting(falls: pd.DataFrame, dataset: str) -> str:
-    """Return the largest falls of each watched run of a data set."""
+    """Return the largest fall of each setting of a data set that was watched."""
     return listed(
         [
-            f"{row.title} at rate {rate(row.lr)}, watched after {row.watched} epochs: clean accuracy fell by at most "
+            f"{row.title} at rate {rate(row.lr)}, {f'{row.seeds} seeds' if row.seeds > 1 else 'one seed'}, looked at "
+            f"{row.watched} times: clean accuracy fell by at most "
             f"{row.clean:.1f} points from an epoch to a later one, robust accuracy by {row.robust:.1f}."
             for row in falls[falls.dataset == dataset].itertuples()
         ]
