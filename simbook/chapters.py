@@ -14,7 +14,8 @@ from simbook.measures.base import Measure, take
 from simbook.measures.curves import Intermediate, Saturation
 from simbook.measures.embedding import Embedding
 from simbook.measures.gallery import Climb, Gallery
-from simbook.measures.survival import Signs, Staleness, Transfer
+from simbook.measures.survival import Signs, Transfer
+from simbook.measures.watched import Staleness, Strength
 from simbook.settings import ROWS, EvaluationSettings, Settings
 
 Asked = dict[RunSpec, list[Measure | EvalSpec]]
@@ -120,6 +121,10 @@ BEYOND_DIGITS: tuple[tuple[str, dict], ...] = (
     ("sim-k", _NEVER | {"n1": 3}),
     ("mep", {"lambda_": 1}),
     ("sim", {"projection": "literal"}),
+    ("sim", {"reset": "random"}),
+    ("rs-fgsm", {}),
+    ("n-fgsm", {}),
+    ("atta", {"n1": 3}),
 )
 
 
@@ -305,6 +310,8 @@ def beyond(settings: Settings) -> Asked:
             asked[spec] += survival(spec, settings)
             if spec.method == "free-sim":
                 asked[spec].append(Staleness(epochs=20, images=SLICE.get(dataset, 1000)))
+            if spec in policies(runs[dataset]):
+                asked[spec].append(Strength(epochs=2 * spec.n2, images=SLICE.get(dataset, 1000)))
     if settings.own:
         return asked
     for dataset in grey:
@@ -312,6 +319,12 @@ def beyond(settings: Settings) -> Asked:
         for spec in beyond_seeds(runs[dataset]):
             asked[spec] = evaluations(dataset) + (standard(dataset) if spec in again else [])
     return asked
+
+
+def policies(runs: list[RunSpec]) -> list[RunSpec]:
+    """Return those of chapter 7's runs on a data set that are its own SIM-Adv, the first, under each of its resets."""
+    plain = next(spec for spec in runs if spec.method == "sim")
+    return [spec for spec in runs if spec.method == "sim" and replace(plain, reset=spec.reset) == spec]
 
 
 def beyond_seeds(runs: list[RunSpec]) -> list[RunSpec]:

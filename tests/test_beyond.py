@@ -22,8 +22,10 @@ from simadv.store import Store
 from simbook import chapters, verdicts
 from simbook.claims import beyond as beyond_claims
 from simbook.measures import survival as measures
+from simbook.measures import watched
 from simbook.measures.base import take
-from simbook.measures.survival import RADII, Signs, Staleness, Transfer
+from simbook.measures.survival import RADII, Signs, Transfer
+from simbook.measures.watched import Staleness, Strength
 from simbook.plots import beyond as plots
 from simbook.settings import EvaluationSettings, Settings
 from simbook.tables import beyond, sim_adv, survival
@@ -137,7 +139,7 @@ def test_staleness_is_that_of_the_run_itself(digits):
     found = Staleness(epochs=3, images=10).work(spec, None, data)
     assert found["epoch"] == [2, 3]
     assert all(0 < share < 1 for share in found["pixels"] + found["weighted"])
-    trainer = measures.trainer_of(spec, torch.device("cpu"))
+    trainer = watched.trainer_of(spec, torch.device("cpu"))
     learner, before = trainer.learner, {}
     agree, count = {1: 0, 2: 0}, {1: 0, 2: 0}
     own, observe = learner.adversary, learner.adversary.observe
@@ -165,9 +167,37 @@ def test_staleness_is_that_of_the_run_itself(digits):
         assert found["pixels"][row] == pytest.approx(agree[epoch] / count[epoch], abs=0.01)
 
 
-def test_only_free_sim_can_be_stale(digits):
-    with pytest.raises(InputError, match="no free-sim"):
-        Staleness(epochs=2, images=4).work(run_spec("digits", "sim"), None, digits)
+def test_strength_is_that_of_the_examples_that_the_net_is_trained_on(digits):
+    """Counted again by hand, from the batches of the same training, on a copy of every model on the way."""
+    spec = run_spec("digits", "sim", n1=2, n2=3, epochs=4, batch_size=16)
+    found = Strength(epochs=4, images=10).work(spec, None, digits)
+    trainer = watched.trainer_of(replace(spec, monitor=None), torch.device("cpu"))
+    own = trainer.learner.adversary
+    far, wrong = np.zeros(4), np.zeros(4)
+
+    def make(model, x_hat, y, index, *, epoch, **rest):
+        x_tilde = own(model, x_hat, y, index, epoch=epoch, **rest)
+        for i in [i for i, j in enumerate(index.tolist()) if j < 10]:
+            wrong[epoch] += int(copy.deepcopy(model).eval()(x_tilde[i : i + 1]).argmax()) != int(y[i])
+            far[epoch] += float((x_tilde[i] - x_hat[i]).abs().mean())
+        return x_tilde
+
+    make.observe, make.state, make.passes = own.observe, own.state, (0, 0)
+    trainer.learner.adversary = make
+    trainer.run()
+    assert found["epoch"] == [1, 2, 3, 4]
+    assert found["wrong"] == pytest.approx(list(wrong / 10))
+    assert found["reach"] == pytest.approx(list(far / 10 / spec.epsilon), rel=1e-5)
+    assert found["reach"][1] > 1.3 * found["reach"][0], "the second step"
+    assert found["reach"][3] < found["reach"][2], "a fresh start"
+
+
+@pytest.mark.parametrize(("measure", "method"), [(Staleness, "sim"), (Strength, "free-sim")])
+def test_what_is_watched_in_training_is_asked_of_its_own_method(digits, measure, method):
+    with pytest.raises(InputError, match="without augmentation"):
+        measure(epochs=2, images=4).work(run_spec("digits", method), None, digits)
+    with pytest.raises(InputError, match="epochs = 1 must be at least 2"):
+        measure(epochs=1, images=4)
 
 
 @pytest.mark.parametrize("reset", beyond.POLICIES)

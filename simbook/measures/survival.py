@@ -1,16 +1,14 @@
-r"""Would it survive? Attacks that nobody trained against, signs of masked gradients, and how stale a gradient gets."""
+r"""Would it survive? Attacks that nobody trained against, other nets' examples, and signs of masked gradients."""
 
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from simadv.adversaries import Adversary
 from simadv.attacks import Attack, input_gradient, predict, random_start
-from simadv.checks import InputError, whole
+from simadv.checks import whole
 from simadv.data import Dataset
 from simadv.evaluation import accuracy
-from simadv.runs import trainer_of
 from simadv.specs import RunSpec
 from simadv.store import Store, default
 from simadv.training import generator_for
@@ -97,76 +95,3 @@ class Transfer(UnderAttack):
         x_tilde = attack(source, x, y, generator=generator_for(0, device=x.device))
         right = {name: int((predict(net, x_tilde) == y).sum()) for name, net in (("true", model), ("own", source))}
         return {"images": len(y)} | right
-
-
-class Watched(Adversary):
-    """A free-SIM adversary; of the first ``images`` it is kept where they were trained on and with what gradient."""
-
-    def __init__(self, adversary, images: int) -> None:
-        self.adversary, self.images = adversary, images
-        self.points = torch.zeros_like(adversary.x[:images])
-        self.stale = torch.zeros_like(self.points)
-        self.agreed: dict[int, list[tuple[float, float, int]]] = {}
-
-    @property
-    def passes(self) -> tuple[int, int]:
-        """What the adversary costs; looking is not counted."""
-        return self.adversary.passes
-
-    def __call__(self, model, x_hat, y, index, *, epoch, view, generator) -> Tensor:
-        """Compare the gradient that was kept with a fresh one at the same points; return the adversary's examples."""
-        seen = index[index < self.images]
-        if epoch > 0 and len(seen):
-            stale = self.stale[seen]
-            fresh = input_gradient(model, self.points[seen], y[index < self.images], mode="train")
-            same = (fresh.sign() == stale.sign())[stale != 0].double()
-            weight = fresh[stale != 0].abs().double()
-            if weight.any():  # else there is nothing that could agree
-                row = (float(same.sum()), float((same * weight).sum()) / float(weight.sum()), len(same))
-                self.agreed.setdefault(epoch, []).append(row)
-        return self.adversary(model, x_hat, y, index, epoch=epoch, view=view, generator=generator)
-
-    def observe(self, x_hat, x_tilde, index, *, epoch, view) -> None:
-        """Keep examples and gradients; then the adversary observes."""
-        seen = index < self.images
-        self.points[index[seen]], self.stale[index[seen]] = x_tilde.detach()[seen], x_tilde.grad[seen]
-        self.adversary.observe(x_hat, x_tilde, index, epoch=epoch, view=view)
-
-    def state(self) -> dict[str, Tensor]:
-        """Return what the adversary keeps."""
-        return self.adversary.state()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Staleness(Measure):
-    """How often the gradient that free-SIM carried over an epoch points where a fresh one would.
-
-    The first ``epochs`` of the run are trained once more, with its own seed, and some of the images are watched.
-
-    Args:
-        epochs: how far; no farther than the run goes.
-        images: the first so many of the training set.
-    """
-
-    epochs: int
-    images: int
-
-    def __post_init__(self) -> None:
-        whole("epochs", self.epochs, least=2)
-        whole("images", self.images, least=1)
-
-    def work(self, spec: RunSpec, model: nn.Module, dataset: Dataset) -> dict:
-        """Return for each ``epoch`` (1 is the first) the share of pixels whose sign was still right.
-
-        ``pixels`` counts each with a gradient once, ``weighted`` by the size of the fresh gradient; chance is 0.5.
-        """
-        if spec.method != "free-sim" or spec.augment != "none":
-            raise InputError(f"{spec.id} is no free-sim without augmentation: it carries no gradient that could be old")
-        trainer = trainer_of(replace(spec, monitor=None), dataset.x_train.device)
-        trainer.learner.adversary = watched = Watched(trainer.learner.adversary, self.images)
-        trainer.epochs = min(self.epochs, spec.epochs)
-        trainer.run(label=f"{spec.id}, watched")
-        rows = watched.agreed.items()
-        pixels = [sum(same for same, _, _ in parts) / sum(count for *_, count in parts) for _, parts in rows]
-        weighted = [sum(share * count for _, share, count in parts) / sum(c for *_, c in parts) for _, parts in rows]
-        return {"images": self.images, "epoch": [e + 1 for e, _ in rows], "pixels": pixels, "weighted": weighted}

@@ -7,7 +7,8 @@ from simadv.runs import passes_per_image
 from simadv.specs import METHODS, EvalSpec, RunSpec, run_spec
 from simadv.store import Store, default
 from simbook import chapters, paper
-from simbook.measures.survival import RADII, Staleness
+from simbook.measures.survival import RADII
+from simbook.measures.watched import Staleness
 from simbook.settings import EvaluationSettings
 from simbook.tables import sim_adv, survival
 from simbook.tables.common import NAMES, NOT_RUN, Found, by_setting, named, rate, title
