@@ -285,14 +285,18 @@ def test_seeds_are_one_line_each_setting():
     seen = beyond.over_seeds(beyond.curves(found))
     assert seen.robust.tolist() == pytest.approx([145 / 3, 146 / 3, 96.0])
     assert set(seen.run) == {replace(spec, seed=0).id}
-    line = beyond.policies(found, "mnist")["cycle"]
+    line = beyond.policies(found, "mnist", store=nothing_measured())["cycle"]
     assert (line.low.tolist(), line.high.tolist()) == ([10.0, 20.0, 92.0], [85.0, 86.0, 100.0])
     shown = beyond.policies_shown({"cycle": line}, 1).loc["cycle"]
     assert (shown.seeds, shown["last 5 epochs"]) == ("3", f"{row.end:.1f} (10.0 to 100.0)")
     assert shown["lowest since cycle 1"] == "20.0 after epoch 2"
     within_the_first = beyond.policies_shown({"cycle": line}, 20).loc["cycle"]  # as a reader's 3 epochs are
     assert within_the_first["last 5 epochs"] == shown["last 5 epochs"]
-    assert set(within_the_first.drop(["seeds", "last 5 epochs"])) == {"-"}
+    assert set(within_the_first.drop(["seeds", "last 5 epochs"])) == {"-", "not run"}
+    watched_ = line.assign(wrong=[1.0, 20.0, 60.0], reach=[10.0, 50.0, np.nan])
+    shown = beyond.policies_shown({"cycle": watched_}, 1).loc["cycle"]
+    assert shown["examples that fool the net"] == "40 (20 to 60)", "since the first cycle"
+    assert shown["their reach (% of epsilon)"] == "50 (50 to 50)"
     nets = pd.DataFrame([SIGNS | {"title": title(spec), "at": list(range(90, 20, -10))}])
     assert beyond.literal(found, nets).empty, "nothing is printed to compare with"
     other = (replace(spec, n2=2, seed=0), None)
@@ -645,7 +649,7 @@ def test_figures_draw_with_and_without_runs():
     found = [fake(run_spec("mnist", "sim", reset=reset, n2=4, epochs=9), range(9)) for reset in ("cycle", "never")]
     figure = plots.passes(beyond.curves(found), title="t")
     assert [len(axes.lines) for axes in figure.axes] == [1 + len(plots.FAMILIES), 2], "the front, where runs end; ways"
-    lines = beyond.policies(found, "mnist")
+    lines = beyond.policies(found, "mnist", store=nothing_measured())
     figure = plots.policies({"mnist": lines, "fmnist": lines}, n2=4)
     texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
     assert texts == 2 * [[], ["not run"], ["not run"], []]
@@ -827,7 +831,7 @@ def test_chance_counts_what_the_attack_missed(world, monkeypatch):
 
 def test_bands_of_a_reset_policy_end_at_the_seeds_range_and_radii_begin_at_clean_accuracy():
     line = pd.DataFrame({"epoch": [1.0, 2.0], "full": [0.0, 100.0], "clean": [99.0, 98.0], "robust": [50.0, 60.0]})
-    lines = {"mnist": dict.fromkeys(beyond.POLICIES, line.assign(low=[40.0, 55.0], high=[70.0, 66.0]))}
+    lines = {"mnist": dict.fromkeys(beyond.POLICIES, line.assign(low=[40.0, 55.0], high=[70.0, 66.0], wrong=9.0))}
     axes = plots.policies(lines, n2=2).axes[0]
     band = axes.collections[-1].get_paths()[0].vertices
     at_first = band[band[:, 0] == 1.0][:, 1]
@@ -886,3 +890,21 @@ def test_final_nets_are_drawn_against_all_their_passes():
     (spread,) = [each for each in axes.collections if hasattr(each, "get_segments")]
     np.testing.assert_allclose(spread.get_segments()[0], [[480, 0.5], [480, 0.7]])
     assert plots.withstanding(rows[-1:], "AutoAttack", title="t").axes[0].texts
+
+
+def test_how_strong_examples_were_stands_beside_what_was_watched():
+    spec = run_spec("mnist", "sim", epochs=3)
+    found = [fake(spec, [1.0, 2.0, 3.0]), fake(replace(spec, reset="never"), [4.0, 5.0, 6.0])]
+    record = {"epoch": [1, 2], "wrong": [0.25, 0.5], "reach": [0.1, 0.2]}
+    asked = []
+
+    def evaluation(run, measure):
+        asked.append(measure)
+        return record if run.spec.reset == "cycle" else None
+
+    lines = beyond.policies(found, "mnist", store=SimpleNamespace(evaluation=evaluation))
+    assert set(asked) == {Strength(epochs=40, images=1000)}
+    assert lines["cycle"].wrong.tolist()[:2] == [25.0, 50.0]
+    assert lines["cycle"].wrong.isna().tolist() == [False, False, True]
+    assert lines["never"].reach.isna().all()
+    assert lines["random"].wrong.isna().all()

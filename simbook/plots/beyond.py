@@ -215,15 +215,17 @@ def policies(lines: dict[str, dict[str, pd.DataFrame]], *, n2: int) -> Figure:
         row[0].set_ylabel("accuracy, share (%)")
     for axes in grid[-1]:
         axes.set_xlabel("epochs trained")
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     sns.despine(figure)
     return figure
 
 
 def policy(axes: Axes, line: pd.DataFrame) -> None:
-    """Draw one reset policy: the examples at full strength, clean accuracy, and the robust one over the seeds."""
+    """Draw one reset policy: how strong its examples are, clean accuracy, and the robust one over the seeds."""
     full = {"color": "0.85", "lw": 0, "step": "mid", "label": "examples with n1 steps behind them"}
     axes.fill_between(line.epoch, line.full, **full)
+    fools = {"color": DARK, "lw": 1.1, "ls": (0, (1, 1)), "label": "examples that fool the net in training"}
+    axes.plot(line.epoch, line.wrong, **fools)
     axes.plot(line.epoch, line.clean, color=COLOURS[1], lw=1.2, ls=(0, (5, 1.5)), label="clean accuracy")
     axes.plot(line.epoch, line.robust, color=COLOURS[0], lw=1.3, label="under the monitor's BIM, mean")
     axes.fill_between(line.epoch, line.low, line.high, color=COLOURS[0], alpha=0.3, lw=0, label="range of the seeds")

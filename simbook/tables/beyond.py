@@ -5,10 +5,10 @@ import pandas as pd
 
 from simadv.runs import passes_per_image
 from simadv.specs import METHODS, EvalSpec, RunSpec, run_spec
-from simadv.store import Store, default
+from simadv.store import Run, Store, default
 from simbook import chapters, paper
 from simbook.measures.survival import RADII
-from simbook.measures.watched import Staleness
+from simbook.measures.watched import Staleness, Strength
 from simbook.settings import EvaluationSettings
 from simbook.tables import sim_adv, survival
 from simbook.tables.common import NAMES, NOT_RUN, Found, by_setting, named, rate, title
@@ -283,10 +283,11 @@ def strong(n1: float, n2: int, *, epochs: int, reset: str) -> pd.DataFrame:
     ]
 
 
-def policies(found: Found, dataset: str) -> dict[str, pd.DataFrame]:
+def policies(found: Found, dataset: str, *, store: Store | None = None) -> dict[str, pd.DataFrame]:
     """Return SIM-Adv's curves at one n1 by reset policy, each with the share of ``full`` examples by arithmetic.
 
     ``clean, robust`` are means over the ``seeds`` that were run, ``low, high`` the ends of what ``robust`` was in them.
+    ``wrong`` and ``reach`` (%) are what :class:`simbook.measures.watched.Strength` has of the first seed's examples.
     """
     settings = {spec: run for spec, run in found if spec.dataset == dataset and spec.method == "sim"}
     plain = next(spec for spec in settings if spec.reset == "cycle" and spec.projection == "ball")
@@ -302,8 +303,21 @@ def policies(found: Found, dataset: str) -> dict[str, pd.DataFrame]:
             seeds=("seed", "nunique"),
         )
         share = strong(plain.n1, plain.n2, epochs=plain.epochs, reset=reset)
+        first = next(iter(own), None)
         lines[reset] = share.merge(seen, on="epoch", how="left").astype(float)
+        lines[reset] = lines[reset].merge(strength(first, settings.get(first), store), on="epoch", how="left")
     return lines
+
+
+def strength(spec: RunSpec | None, run: Run | None, store: Store | None) -> pd.DataFrame:
+    """Return how strong a run's examples were in training, ``epoch, wrong, reach`` (%), as far as it was watched."""
+    record = None
+    if run is not None:
+        measure = Strength(epochs=2 * spec.n2, images=chapters.SLICE.get(spec.dataset, 1000))
+        record = (store or default()).evaluation(run, measure)
+    table = pd.DataFrame(record or {}, columns=["epoch", "wrong", "reach"]).astype(float)
+    table[["wrong", "reach"]] *= 100
+    return table
 
 
 def policies_shown(lines: dict[str, pd.DataFrame], n2: int) -> pd.DataFrame:
@@ -316,7 +330,7 @@ def policies_shown(lines: dict[str, pd.DataFrame], n2: int) -> pd.DataFrame:
         late, ending = line[line.epoch > n2], line.tail(LATE)
         end = ending.robust.mean()
         share = f"{late.full.mean():.0f} %" if len(late) else "-"  # a reader's own training may end within cycle 1
-        rows[reset] = {"mean share at full strength": share}
+        rows[reset] = {"mean share at full strength": share} | in_training(late)
         if pd.isna(end):
             names = ("seeds", f"last {LATE} epochs", "lowest since cycle 1", "epochs at less than half")
             rows[reset] |= dict.fromkeys(names, NOT_RUN)
@@ -328,6 +342,16 @@ def policies_shown(lines: dict[str, pd.DataFrame], n2: int) -> pd.DataFrame:
             rows[reset]["lowest since cycle 1"] = f"{worst.low:.1f} after epoch {worst.epoch:.0f}"
             rows[reset]["epochs at less than half"] = f"{(late.robust < end / 2).sum()} of {len(late)}"
     return pd.DataFrame(rows).T.rename_axis("reset")
+
+
+def in_training(late: pd.DataFrame) -> dict[str, str]:
+    """Return how strong examples were in some epochs of :func:`policies`: means, with the least and the most."""
+    names = {"wrong": "examples that fool the net", "reach": "their reach (% of epsilon)"}
+    seen = late.dropna(subset=["wrong"])
+    return {
+        name: f"{seen[of].mean():.0f} ({seen[of].min():.0f} to {seen[of].max():.0f})" if len(seen) else NOT_RUN
+        for of, name in names.items()
+    }
 
 
 def staleness(found: Found, *, store: Store | None = None) -> pd.DataFrame:
