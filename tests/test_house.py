@@ -16,7 +16,19 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "simadv").glob("**/*.py"))
 TREES = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+BOOK = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "simbook").glob("**/*.py"))}
 ALL, A_FILE, A_FUNCTION = 1_500, 250, 40
+# the book's rooms from the ground up: a room imports from lower ones and from itself
+FLOORS = (
+    {"paper", "settings", "workers"},
+    {"measures"},
+    {"chapters"},
+    {"audit", "doubts", "publish", "tables"},
+    {"claims", "plots"},
+    {"verdicts"},
+    {"told"},
+    {"commands"},
+)
 
 # who may import whom; "every" room may use checks
 EDGES = {
@@ -135,8 +147,23 @@ def test_the_import_graph_has_no_cycle():
     assert set(TopologicalSorter({stem: siblings(tree) for stem, tree in TREES.items()}).static_order()) == set(TREES)
 
 
+def test_the_book_s_rooms_import_from_lower_ones():
+    floor = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
+    wrong = []
+    for path, tree in BOOK.items():
+        room = path.relative_to(ROOT / "simbook").with_suffix("").parts[0]
+        if room == "__init__":
+            continue
+        for name in imports(tree):
+            parts = name.split(".")
+            if parts[0] == "simbook" and parts[1] != room and floor[parts[1]] >= floor[room]:
+                wrong.append(f"{path.name} imports {name}")
+    assert wrong == []
+
+
 def test_no_import_takes_everything():
-    assert not [name for tree in TREES.values() for name in imports(tree) if name.endswith("*")]
+    every = [*TREES.values(), *BOOK.values()]
+    assert not [name for tree in every for name in imports(tree) if name.endswith("*")]
 
 
 def test_the_package_stays_small():
@@ -147,7 +174,7 @@ def test_the_package_stays_small():
 
 def test_functions_stay_short():
     long = {}
-    for path in FILES:
+    for path in [*FILES, *BOOK]:
         text = path.read_text(encoding="utf-8")
         lines = code_lines(text)
         for node in ast.walk(ast.parse(text)):

@@ -22,9 +22,9 @@ def said_of_training(found: Parts) -> list[str]:
     for part in found.get("training", [])[:1]:
         table, words = cost.training(part), []
         for net, rows in table.groupby(level="net", sort=False):
-            over = rows.over.droplevel("net")
-            sim, bim = (over[title(run_spec("mnist", method))] for method in ("sim", "bim"))
-            words.append(f"{net}: {sim:.2f} and {bim:.1f} times, so BIM-Adv takes {bim / sim:.2f} times SIM-Adv's time")
+            sim, bim = (rows.droplevel("net").loc[title(run_spec("mnist", method))] for method in ("sim", "bim"))
+            text = f"{net}: {sim.over:.2f} and {bim.over:.1f} times, and BIM-Adv {bim.seconds / sim.seconds:.2f} times "
+            words.append(f"{text}SIM-Adv's seconds")
         text = "Over Vanilla's, an epoch of SIM-Adv and one of BIM(10,30)-Adv take, on "
         first, step = part["first_layer"], part["sim_step"]
         plain, sim, bim = (cost.f_of("mnist", method) for method in ("vanilla", "sim", "bim"))
