@@ -908,3 +908,19 @@ def test_how_strong_examples_were_stands_beside_what_was_watched():
     assert lines["cycle"].wrong.isna().tolist() == [False, False, True]
     assert lines["never"].reach.isna().all()
     assert lines["random"].wrong.isna().all()
+
+
+def test_the_map_of_sim_adv_is_a_grid_of_steps_and_resets():
+    rows = table_of(
+        row_of("a", "sim", 80.0, reset="cycle", made=True, AutoAttack=60.0),
+        row_of("b", "sim", 70.0, reset="never", n1=3.0, made=True),
+        row_of("c", "sim-k", 75.0, reset="never", k=2.0, made=True, AutoAttack=50.0),
+        row_of("d", "sim", 99.0, reset="cycle", projection="literal", made=True),
+        row_of("e", "atta", 99.0, reset="never", made=True),
+    ).assign(**{"AutoAttack sd": 1.0, "AutoAttack seeds": [3, 0, 1, 1, 1]})
+    shown = beyond.grid(rows, "mnist")
+    assert shown.columns.tolist() == ["cycle", "never"]
+    assert shown.index.tolist() == ["n1 = 10", "n1 = 10, k = 2", "n1 = 3"]
+    assert shown.loc["n1 = 10"].tolist() == ["80.0 / 60.0 ± 1.0 (3 seeds)", "-"]
+    assert shown.loc["n1 = 10, k = 2"].tolist() == ["-", "75.0 / 50.0"]
+    assert shown.loc["n1 = 3"].tolist() == ["-", "70.0 / not run"]

@@ -255,6 +255,21 @@ def bars_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return shown.set_index("run")
 
 
+def grid(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return :func:`bars` of SIM-Adv on a data set by n1 and steps an epoch against the reset, as text to read.
+
+    Each cell has where training ends, and behind a slash what the strongest attack leaves of the final nets.
+    """
+    part = table[(table.dataset == dataset) & table.method.isin(["sim", "sim-k"]) & table.projection.ne("literal")]
+    strongest, cells = survival.strongest(part), {}
+    for _, row in part.sort_values("n1", ascending=False, kind="stable").iterrows():
+        name = f"n1 = {row.n1:g}" + (f", k = {row.k:g}" if row.method == "sim-k" else "")
+        left = _seen(row[strongest], False, row.get(f"{strongest} sd"), row.get(f"{strongest} seeds", 1))
+        cells.setdefault(name, {})[row.reset] = f"{_seen(row.end, row.made, row.sd, row.seeds)} / {left}"
+    shown = pd.DataFrame(cells).T.reindex(columns=[reset for reset in POLICIES if reset in set(part.reset)])
+    return shown.fillna("-").rename_axis(f"ends / {strongest}")
+
+
 def met(row: pd.Series) -> str:
     """Return what AutoAttack leaves of a row of :func:`bars` as text, with its spread where it met several seeds."""
     sd, seeds = row.get("AutoAttack sd"), row.get("AutoAttack seeds", 1)
