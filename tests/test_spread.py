@@ -320,7 +320,7 @@ def test_accuracies_are_drawn_a_panel_a_data_set_with_seeds_and_their_mean():
 
 def test_robustness_by_epoch_has_a_panel_for_each_data_set_and_resets_as_far_as_it_goes():
     runs = {"MNIST: S": 60, "MNIST: S staggered": 60, "FMNIST: S": 80}
-    lines = {name: pd.DataFrame({"epoch": range(n), "robust": 50.0}) for name, n in runs.items()}
+    lines = {name: pd.DataFrame({"epoch": range(1, n + 1), "robust": 50.0}) for name, n in runs.items()}
     figure = plots.robustness_by_epoch(lines, resets=range(20, 80, 20), attack="BIM", title="t")
     first, second = figure.axes
     assert (first.get_title(), second.get_title()) == ("MNIST", "FMNIST")

@@ -74,7 +74,7 @@ def robustness_by_epoch(curves: dict[str, pd.DataFrame], *, resets: Iterable[int
     figure, grid = plt.subplots(1, len(names), figsize=(WIDTH, 3.6), sharey=True, squeeze=False, layout="constrained")
     for (name, _, run), curve in zip(parts, curves.values(), strict=True):
         axes, i = grid[0, names.index(name)], runs.index(run)  # a run looks the same in every panel
-        axes.plot(curve.epoch + 1, curve.robust, marker="os^D"[i % 4], ms=3, lw=1.4, color=COLOURS[i], label=run)
+        axes.plot(curve.epoch, curve.robust, marker="os^D"[i % 4], ms=3, lw=1.4, color=COLOURS[i], label=run)
     for axes, name in zip(grid.flat, names, strict=True):
         last = max(line.get_xdata()[-1] for line in axes.lines)
         for i, epoch in enumerate(epoch for epoch in resets if epoch < last):

@@ -8,7 +8,7 @@ from simadv.store import Store, default
 from simbook import paper
 from simbook.chapters import ATTACKS, evaluations, standard
 from simbook.tables import embedding
-from simbook.tables.common import NAMES, NOT_RUN, Found, rate, share_of, title
+from simbook.tables.common import NAMES, NOT_RUN, Found, history, rate, share_of, title
 from simbook.tables.embedding import Panels
 from simbook.tables.survival import percent
 
@@ -90,9 +90,8 @@ def training(found: Found) -> pd.DataFrame:
     frames = [pd.DataFrame(columns=["label", "dataset", "lr", "epoch", "loss", "clean", "robust"])]
     for spec, run in by_eq_1(found):
         if spec.method == "atda" and run is not None:
-            history = pd.DataFrame(run.history)
             about = {"label": f"{NAMES[spec.dataset]}, rate {rate(spec.lr)}", "dataset": spec.dataset, "lr": spec.lr}
-            frames.append(history.assign(**about, epoch=history.epoch + 1))
+            frames.append(history(run).assign(**about))
     return pd.concat([f for f in frames if len(f)] or frames, ignore_index=True).reindex(columns=frames[0].columns)
 
 

@@ -3,13 +3,13 @@ r"""What chapter 6 sets beside Table 3: a stronger attack, rows at other setting
 import pandas as pd
 
 from simbook import chapters
-from simbook.tables.common import NAMES, Found, rate
+from simbook.tables.common import NAMES, Found, history, rate
 from simbook.tables.evaluation import accuracies
 from simbook.tables.spread import over_seeds, worth
 
 LOST = "lost to "  # begins the names of the columns of what an attack takes
 APART = 25.0  # points: how far staggered resets should keep the worst epoch above that of a common reset
-SINCE = 24  # index of the first epoch that counts: a few after the first reset
+SINCE = 25  # the first epoch that counts: a few after the first reset
 
 
 def stronger(found: Found) -> pd.DataFrame:
@@ -55,7 +55,7 @@ def cycle_ends(found: Found) -> pd.DataFrame:
     rows = []
     for spec, run in found:
         if spec.method == "sim" and spec.reset == "cycle" and spec.monitor and run is not None:
-            seen = {line["epoch"] + 1: line["robust"] for line in run.history}
+            seen = history(run).set_index("epoch").robust
             ends = {f"epoch {epoch}": of for epoch, of in seen.items() if epoch % spec.n2 == 0}
             rows.append({"data set": NAMES[spec.dataset], "rate": spec.lr, "seed": spec.seed} | ends)
     table = pd.DataFrame(rows, columns=None if rows else ["data set", "rate", "seed"])
@@ -93,10 +93,12 @@ def resets(found: Found) -> pd.DataFrame:
     """
     lowest: dict[tuple, dict[str, tuple[float, int]]] = {}
     for spec, run in found:
-        lines = run.history if run and spec.monitor else []
-        late = [(line["robust"], line["epoch"] + 1) for line in lines if line["epoch"] >= SINCE]
-        if spec.method == "sim" and late:
-            lowest.setdefault((spec.dataset, spec.lr, spec.seed), {})[spec.reset] = min(late)
+        if spec.method == "sim" and run is not None and spec.monitor is not None:
+            seen = history(run)
+            late = seen[seen.epoch >= SINCE][["robust", "epoch"]]
+            if len(late):
+                worst = min(late.itertuples(index=False, name=None))
+                lowest.setdefault((spec.dataset, spec.lr, spec.seed), {})[spec.reset] = worst
     rows = []
     for key, of in lowest.items():
         if len(of) == 2:

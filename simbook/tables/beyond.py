@@ -11,7 +11,7 @@ from simbook.measures.survival import RADII
 from simbook.measures.watched import Staleness, Strength
 from simbook.settings import EvaluationSettings
 from simbook.tables import sim_adv, survival
-from simbook.tables.common import NAMES, NOT_RUN, Found, by_setting, named, rate, title
+from simbook.tables.common import NAMES, NOT_RUN, Found, by_setting, history, named, rate, title
 from simbook.tables.spread import half_of, of_mean, paired, with_spread
 
 # Two bars by data set, percent under the monitor's BIM; on Fashion-MNIST as far below the paper's SIM-Adv as on MNIST,
@@ -116,11 +116,11 @@ def curves(found: Found) -> pd.DataFrame:
     frames = [pd.DataFrame(columns=COLUMNS)]
     for spec, run in found:
         if run is not None and spec.monitor is not None:
-            seen = pd.DataFrame(run.history)[["epoch", "clean", "robust"]]
+            seen = history(run)[["epoch", "clean", "robust"]]
             about = {"dataset": spec.dataset, "run": spec.id, "title": title(spec), "method": spec.method}
             about |= {name: getattr(spec, name) for name in ("n1", "reset", "projection", "n2", "lr", "seed")}
             about["late"] = max(1, LATE * spec.passes_over_data // spec.epochs)
-            seen = seen.assign(epoch=seen.epoch + 1, **about)
+            seen = seen.assign(**about)
             frames.append(seen.assign(F=seen.epoch * sum(passes_per_image(spec)))[COLUMNS])
     return pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
 
@@ -406,8 +406,8 @@ def refreshed(found: Found) -> pd.DataFrame:
     rows = []
     for spec, run in found:
         if spec.fresh and run is not None and spec.monitor is not None:
-            late = pd.DataFrame(run.history).tail(2 * spec.fresh)
-            mean = late.robust.groupby((late.epoch + 1) % spec.fresh == 0).mean()
+            late = history(run).tail(2 * spec.fresh)
+            mean = late.robust.groupby(late.epoch % spec.fresh == 0).mean()
             about = {"dataset": spec.dataset, "title": title(spec), "seed": spec.seed}
             rows.append(about | {"fresh": mean.get(True, np.nan), "between": mean.get(False, np.nan)})
     return pd.DataFrame(rows, columns=["dataset", "title", "seed", "fresh", "between"])

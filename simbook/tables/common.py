@@ -69,6 +69,11 @@ def leading(found: Found) -> Found:
     return [group[0] for group in by_setting(found)]
 
 
+def history(run: Run) -> pd.DataFrame:
+    """Return what is stored of a run after each epoch, the first of which is 1: ``loss``, and what its monitor saw."""
+    return pd.DataFrame(run.history).assign(epoch=lambda seen: seen.epoch + 1)
+
+
 def rate(lr: float) -> str:
     """Return a learning rate as the book writes it: ``1e-4``, ``0.1``."""
     return f"{lr:g}" if lr >= 0.01 else np.format_float_scientific(lr, trim="-", exp_digits=1)

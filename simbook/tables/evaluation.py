@@ -9,7 +9,7 @@ from simadv.specs import DATASETS, EvalSpec, RunSpec, run_spec
 from simadv.store import Store, default
 from simbook import paper
 from simbook.chapters import evaluations
-from simbook.tables.common import NAMES, NOT_RUN, Found, rate, seconds_an_epoch, share_of, title
+from simbook.tables.common import NAMES, NOT_RUN, Found, history, rate, seconds_an_epoch, share_of, title
 from simbook.tables.spread import cells, counted, over_seeds
 
 Measures = Callable[[RunSpec], list[EvalSpec]]
@@ -171,7 +171,7 @@ def curves(found: Found) -> dict[str, pd.DataFrame]:
     named = {
         f"{NAMES[run.spec.dataset]}: {title(run.spec)}": run for run in runs if run.spec.lr == highest[run.spec.dataset]
     }
-    return {name: pd.DataFrame(run.history) for name, run in named.items()}
+    return {name: history(run) for name, run in named.items()}
 
 
 def curve_rows(lines: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -180,13 +180,13 @@ def curve_rows(lines: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def curve_facts(lines: dict[str, pd.DataFrame], *, epochs: tuple[int, ...], since: int) -> pd.DataFrame:
-    """Return robust accuracy (%) after chosen epochs, and the lowest from epoch index ``since`` on."""
+    """Return robust accuracy (%) after chosen epochs, and the lowest from epoch ``since`` on."""
     rows = {}
     for label, line in lines.items():
-        seen = line.set_index(line.epoch + 1).robust
+        seen = line.set_index("epoch").robust
         late = line[line.epoch >= since].robust
         rows[label] = {f"epoch {e}": f"{seen[e]:.1f}" if e in seen else "-" for e in epochs}
-        rows[label][f"lowest from {since + 1} on"] = f"{late.min():.1f}" if len(late) else "-"
+        rows[label][f"lowest from {since} on"] = f"{late.min():.1f}" if len(late) else "-"
     return pd.DataFrame(rows).T
 
 

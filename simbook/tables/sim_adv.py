@@ -16,7 +16,7 @@ from simadv.store import Store, default
 from simbook import chapters
 from simbook.settings import Settings
 from simbook.tables import embedding, evaluation
-from simbook.tables.common import NOT_RUN, Found, named, rate, seconds_an_epoch, title
+from simbook.tables.common import NOT_RUN, Found, history, named, rate, seconds_an_epoch, title
 from simbook.tables.embedding import Panels
 
 # the panels of Fig. 9, Free-Adv's, and SIM-Adv's beside them
@@ -138,9 +138,9 @@ def watched(found: Found) -> pd.DataFrame:
     frames = []
     for spec, run in found:
         if spec.method == "sim" and run is not None and spec.monitor is not None:
-            seen = pd.DataFrame(run.history)[["epoch", "clean", "robust"]]
+            seen = history(run)[["epoch", "clean", "robust"]]
             about = {name: getattr(spec, name) for name in ("dataset", "lr", "n1", "n2", "reset")}
-            seen = seen.assign(epoch=seen.epoch + 1, title=title(spec), **about)
+            seen = seen.assign(title=title(spec), **about)
             policy = "staggered" if spec.reset == "staggered" else "cycle"
             frames.append(seen.merge(reach(spec.n1, spec.n2, epochs=spec.epochs, reset=policy), on="epoch"))
     columns = ["dataset", "lr", "n1", "n2", "reset", "title", "epoch", "clean", "robust", "farthest", "full"]
@@ -230,12 +230,10 @@ def falls(found: Found) -> pd.DataFrame:
     rows = []
     for spec, run in found:
         if spec.method in ("sim", "free", "bim") and run is not None and spec.monitor is not None:
-            seen = pd.DataFrame(run.history)
+            seen = history(run)
             worst = {name: fall(seen[name]) for name in ALONG}
-            ends = (
-                seen.robust[(seen.epoch + 1) % spec.n2 == 0] if spec.reset in ("cycle", "random") else seen.robust[:0]
-            )
-            worst["ends"] = fall(ends)
+            ends = seen.epoch % spec.n2 == 0 if spec.reset in ("cycle", "random") else seen.epoch < 0
+            worst["ends"] = fall(seen.robust[ends])
             about = {name: getattr(spec, name) for name in ("dataset", "method", "lr", "reset", "n1", "n2")}
             rows.append(about | {"title": title(spec), "watched": len(seen), "seeds": spec.seed} | worst)
     names = ["dataset", "method", "title", "lr", "reset", "n1", "n2", "watched"]

@@ -2,7 +2,7 @@ r"""What chapter 6 found, in sentences whose every number is computed."""
 
 import pandas as pd
 
-from simbook.tables.beside import APART, LOST, last_rises
+from simbook.tables.beside import APART, LOST, SINCE, last_rises
 from simbook.tables.beside import stronger as stronger_of
 from simbook.tables.common import NAMES, Found, rate
 from simbook.tables.evaluation import curves
@@ -62,7 +62,9 @@ def findings(frame: pd.DataFrame, found: Found, dataset: str) -> str:
         "a model."
     )
     if watched := _watched([(spec, run) for spec, run in found if spec.dataset == dataset], NAMES[dataset]):
-        said.append(f"At the higher rate, seed 0, watched after each epoch from the 25th on, {'; '.join(watched)}.")
+        said.append(
+            f"At the higher rate, seed 0, watched after each epoch from the {SINCE}th on, {'; '.join(watched)}."
+        )
     missing = frame[(frame.dataset == dataset) & (frame.attack == "Original") & frame.true.isna()]
     names = ", ".join(f"{name} at {rate(lr)}" for name, lr in zip(missing.title, missing.lr, strict=True))
     said.append(f"Not run yet: {names}." if names else "Every run of Table 3 was made.")
@@ -82,10 +84,10 @@ def _best_of(rows: pd.DataFrame, attack: str) -> str:
 
 
 def _watched(found: Found, name: str) -> list[str]:
-    """Return where each run of the data set ``name`` ended and what its worst epoch from the 25th on had."""
+    """Return where each run of the data set ``name`` ended and what its worst epoch from :data:`SINCE` on had."""
     told = []
     for label, line in curves(found).items():
-        late = line[line.epoch >= 24].robust
+        late = line[line.epoch >= SINCE].robust
         if len(late):
             title, last = label.removeprefix(f"{name}: "), line.robust.iloc[-1]
             told.append(f"{title} has {last:.1f} % after the last and had {late.min():.1f} % in its worst epoch")
