@@ -449,6 +449,8 @@ def main(words: list[str] | None = None) -> int:
     """
     # one line, without the place in the code that means nothing to who reads it
     warnings.showwarning = lambda message, *rest, **more: print(f"warning: {message}", file=sys.stderr)
+    if words is None:  # a process of its own: what ends it must not leave a worker or its files behind
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         arguments = parser().parse_args(words)
         kept = store.default()
@@ -464,6 +466,7 @@ def main(words: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except tuple(EXITS) as stop:
-        print(stop if isinstance(stop, KeyboardInterrupt | runs.Unfinished) else f"error: {stop}", file=sys.stderr)
+        plain = isinstance(stop, KeyboardInterrupt | runs.Unfinished)
+        print(str(stop) or "stopped" if plain else f"error: {stop}", file=sys.stderr)
         return next(code for kind, code in EXITS.items() if isinstance(stop, kind))
     return 0

@@ -182,6 +182,29 @@ sys.exit(commands.main(sys.argv[1:]))
 """
 
 
+ENDLESS = """
+import sys, time
+from simbook import commands
+from simbook.workers import Worker
+def measure(arguments, kept):
+    with Worker("idle", ["sleep", "600"], gpu=False) as idle:
+        print(idle.process.pid, flush=True)
+        time.sleep(600)
+commands.measure = measure
+sys.exit(commands.main())
+"""
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_measure_that_is_stopped_ends_its_worker_and_says_so(home, kind):
+    started = process(home, "evaluate", "digits/some", program=("-c", ENDLESS))
+    worker = int(started.stdout.readline())
+    started.send_signal(kind)
+    assert finish(started) == (130, "", "stopped\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+
+
 def test_a_run_stopped_by_ctrl_c_is_saved_and_goes_on_to_the_same_bits(straight, home, cli):
     started = process(home, *OWN, program=("-c", TELLING))
     assert started.stdout.readline() == "stepped\n"
