@@ -14,15 +14,18 @@ import psutil
 from papermill.cli import papermill
 from papermill.exceptions import PapermillExecutionError
 
-WORDS = ("-h", "--help", "--version")  # that papermill answers without a chapter
+USAGE = "\nusage: chapter.py [papermill's options] CHAPTER.ipynb OUTPUT.ipynb"
 STOPPED = "stopped: what was trained is saved, and the same command goes on"
 
 
 def main(words: list[str] | None = None) -> None:
     """Run ``papermill`` on its options and two paths; a parameter that is wrong is told in one line."""
     words = sys.argv[1:] if words is None else words
-    if len(words) < 2 or any(word in WORDS for word in words):
-        raise SystemExit(__doc__ + "\nusage: chapter.py [papermill's options] CHAPTER.ipynb OUTPUT.ipynb")
+    if {"-h", "--help"} & set(words):
+        print(__doc__ + USAGE)
+        return
+    if len(words) < 2:
+        raise SystemExit(__doc__ + USAGE)
     *options, chapter, output = words
     if options[-2:-1] == ["-p"]:  # papermill would take the chapter for the value
         raise SystemExit(f"-p {options[-1]} needs a value")

@@ -316,7 +316,8 @@ def train(arguments: argparse.Namespace, kept: store.Store) -> None:
         if arguments.alone:
             raise InputError("--alone goes with one run at a time; with --jobs none has the device to itself")
         side_by_side(specs, arguments, limit)
-        take_what_waited(specs, kept, deadline=limit, device=arguments.device)
+        if failed := take_what_waited(specs, kept, deadline=limit, device=arguments.device):
+            raise runs.Unfinished(f"not done: {', '.join(failed)}")
         return
     one_by_one(specs, kept, deadline=limit, alone=arguments.alone, device=arguments.device)
 

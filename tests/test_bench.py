@@ -188,7 +188,14 @@ def test_a_worker_that_is_killed_says_by_what():
             echo.ask("go 1")
 
 
-def test_a_worker_is_ended_at_once_where_its_user_was_interrupted():
+def test_a_worker_is_ended_at_once_where_its_user_was_interrupted(monkeypatch):
+    close = Worker.close
+
+    def closed(worker):
+        assert worker.process.wait(5) == -9, "before anybody waits for it"
+        close(worker)
+
+    monkeypatch.setattr(Worker, "close", closed)
     with pytest.raises(KeyboardInterrupt), Worker("idle", ["sleep", "60"], gpu=False) as idle:
         raise KeyboardInterrupt
     assert idle.process.returncode == -9

@@ -292,11 +292,11 @@ def test_seeds_are_one_line_each_setting():
     assert shown["lowest since cycle 1"] == "20.0 after epoch 2"
     within_the_first = beyond.policies_shown({"cycle": line}, 20).loc["cycle"]  # as a reader's 3 epochs are
     assert within_the_first["last 5 epochs"] == shown["last 5 epochs"]
-    assert set(within_the_first.drop(["seeds", "last 5 epochs"])) == {"-", "not run"}
+    assert set(within_the_first.drop(["seeds", "last 5 epochs"])) == {"-"}
     watched_ = line.assign(wrong=[1.0, 20.0, 60.0], reach=[10.0, 50.0, np.nan])
     shown = beyond.policies_shown({"cycle": watched_}, 1).loc["cycle"]
-    assert shown["examples that fool the net"] == "40 (20 to 60)", "since the first cycle"
-    assert shown["their reach (% of epsilon)"] == "50 (50 to 50)"
+    assert shown["cycle 2: examples that fool the net (%)"] == "40 (20 to 60)", "since the first cycle"
+    assert shown["cycle 2: their reach (% of epsilon)"] == "50 (50 to 50)"
     nets = pd.DataFrame([SIGNS | {"title": title(spec), "at": list(range(90, 20, -10))}])
     assert beyond.literal(found, nets).empty, "nothing is printed to compare with"
     other = (replace(spec, n2=2, seed=0), None)
@@ -808,6 +808,12 @@ def test_neighbours_are_compared_each_with_its_own(published, expected):
     _, _, own, alike, _ = beyond_claims.of_neighbours(met, seen, "mnist")
     assert own[1] == "AutoAttack (%), the first 1000 images: s (8 F) - A (16 F) > 0"
     assert (own[2].split()[0], own[-1]) == ("-10.00", "does not hold")
+    known = rows.assign(AutoAttack=[60.0, np.nan, 81.0, 70.0, np.nan])
+    other = rows.loc[[3, 3]].assign(title=["A", "N"], method=["atta", "mep"], AutoAttack=[70.0, np.nan])
+    lost = beyond_claims.outlasts(known.loc[[0]], other, "AutoAttack", among="x")
+    assert lost[-1] == "does not hold", "the one that is missing can only be better"
+    open_ = beyond_claims.outlasts(known.loc[[2]], other, "AutoAttack", among="x")
+    assert (open_[1].split(": ")[1], open_[-1]) == ("SIM-Adv - A (16 F) > 0", "not tested")
     assert (alike[1].split(": ")[1], alike[2].split()[0], alike[-1]) == ("q (8 F) - T (16 F) > 0", "10.00", "holds")
 
 
@@ -864,6 +870,8 @@ def test_epochs_of_a_fresh_step_and_those_between():
     found = [fake(spec, [0.0, 0.0, 10.0, 80.0, 30.0, 90.0]), fake(run_spec("mnist", "sim"), [5.0]), (spec, None)]
     (row,) = beyond.refreshed(found).itertuples()
     assert (row.seed, row.fresh, row.between) == (0, 85.0, 20.0)
+    short = replace(spec, fresh=5, epochs=3)
+    assert beyond.refreshed([fake(short, [0.0, 1.0, 2.0])]).empty, "a reader's own, that had none yet"
 
 
 def test_the_age_of_gradients_stands_beside_the_end_of_the_run():

@@ -192,7 +192,7 @@ def test_findings_say_what_the_labels_bring_at_the_rate_of_table_3():
         "Vanilla at rate 1e-4 has 0.50 % under BIM by true labels and 1.50 % by predicted ones: of 2.00 % that it gets "
         "wrong when clean, the attack puts 50 % right.",
         "At rate 1e-3 it has 0.50 % and 1.50 %.",
-        "By true labels the paper's F's 7.40 % would be 0.50 to 4.90 %, if it attacked predicted ones.",
+        "By true labels the 7.40 % of the paper's F would be 0.50 to 4.90 %, if it attacked predicted ones.",
     ]
     assert beyond_told.labels_told(labels[1:3], "mnist") == [], "no rate is known"
 
@@ -278,18 +278,18 @@ def test_findings_name_what_is_as_good_as_iterated_training_for_less():
 
 
 def test_the_corner_that_the_monitor_chose_is_judged_by_an_attack_that_did_not(settings):
-    left = settings.assign(AutoAttack=[81.0, 70.0, 75.0, 79.0, 99.0, 99.0, 85.0])
+    left = settings.assign(n2=20.0, AutoAttack=[81.0, 70.0, 75.0, 79.0, 99.0, 99.0, 85.0])
     _, *told = beyond_told.highest_told(left)
     assert told == [
-        "AutoAttack, which did not choose it, leaves the first 75.0 % (BIM-Adv: 85.0 %). Of the paper's design it "
-        "keeps one step an epoch, but has no reset and n1 = 3.",
+        "AutoAttack, which did not choose it, leaves Q 75.0 %, where BIM-Adv has 85.0 %. Of the paper's design it "
+        "keeps one step an epoch, but it has no reset and n1 = 3.",
         "AutoAttack itself would choose S, 81.0 %. Of the paper's design it keeps one step an epoch, the reset and "
         "n1 = 10.",
     ]
     (only,) = beyond_told.highest_told(left.assign(AutoAttack=left.AutoAttack.where(left.title.eq("Q"), 50.0)))[1:]
-    assert only.startswith("AutoAttack, which did not choose it, leaves the first 75.0 % (BIM-Adv: 50.0 %).")
+    assert only.startswith("AutoAttack, which did not choose it, leaves Q 75.0 %, where BIM-Adv has 50.0 %.")
     (several,) = beyond_told.highest_told(left[left.title.eq("K")].assign(k=2.0))[1:]
-    assert several.endswith("it has 2 steps an epoch, no reset and n1 = 10.")
+    assert several.endswith("Of the paper's design it keeps n1 = 10, but it has 2 steps an epoch and no reset.")
 
 
 def test_the_clean_half_is_worth_what_atta_lacks_of_the_sim_adv_that_differs_in_it_alone(settings):
@@ -297,7 +297,7 @@ def test_the_clean_half_is_worth_what_atta_lacks_of_the_sim_adv_that_differs_in_
     rows = table_of(*settings.assign(AutoAttack=70.0).to_dict("records"), other)
     half = 1.96 * math.sqrt((70 * 30 + 76 * 24) / 1000)
     assert beyond_told.clean_half_told(rows) == [
-        "T is Q without the clean half of its batches: 5 F instead of 8, -1.0 points on clean images and +6.0 "
+        "T is Q, but for the clean half of its batches: 5 F instead of 8, -1.0 points on clean images and +6.0 "
         f"[{6 - half:+.1f}, {6 + half:+.1f}] under AutoAttack (1 seed)."
     ]
     assert beyond_told.clean_half_told(rows[rows.title.ne("Q")]) == []
@@ -306,7 +306,7 @@ def test_the_clean_half_is_worth_what_atta_lacks_of_the_sim_adv_that_differs_in_
 def test_what_has_one_seed_alone_is_named_where_others_have_several(settings):
     assert beyond_told.missing_told(settings) == []
     some = settings[:3].assign(seeds=[3, 1, 2])
-    assert beyond_told.missing_told(some) == ["Of 3 settings 1 have 3 seeds; of one seed alone are N."]
+    assert beyond_told.missing_told(some) == ["Of 3 settings 1 have 3 seeds and 1 one alone: N."]
 
 
 def test_settings_that_are_at_a_bar_for_as_few_passes_are_all_named(settings):
@@ -322,3 +322,28 @@ def test_fresh_steps_are_told_with_what_lies_between_them():
         "of 2 seeds).",
         "- *FMNIST.* f: 40.0 % after an epoch with a fresh step, 6.0 % after the others (one seed).",
     ]
+
+
+def test_what_a_corner_keeps_of_the_paper_s_design():
+    def said(method, **settings):
+        return beyond_told.kept(table_of(row_of("x", method, 80.0, **settings)).iloc[0])
+
+    plain = {"reset": "cycle", "n2": 20.0}
+    assert said("sim", **plain) == "Of the paper's design it keeps one step an epoch, the reset and n1 = 10."
+    often = said("sim", reset="cycle", n2=10.0, n1=5.0)
+    assert often == "Of the paper's design it keeps one step an epoch, but it has a reset every 10 epochs and n1 = 5."
+    fresh = said("free-sim", reset="never", n1=3.0, fresh=5.0)
+    assert fresh == (
+        "It keeps nothing of the paper's design: it has an attack pass every 5 epochs, no reset and n1 = 3."
+    )
+    assert "no attack pass" in said("free-sim", fresh=0.0, **plain)
+
+
+def test_the_clean_half_is_of_the_nets_that_met_the_attack():
+    rows = table_of(
+        row_of("Q", "sim", 90.0, reset="never", n1=3.0, AutoAttack=70.0, clean=99.0),
+        row_of("T", "atta", 88.0, n1=3.0, F=5, AutoAttack=76.0, clean=98.0),
+    )
+    rows["clean by seed"] = [{0: 97.0, 1: 99.0, 2: 99.0}, {0: 96.0}]
+    rows["AutoAttack by seed"] = [{0: 69.0, 1: 71.0}, {0: 76.0}]
+    assert "-2.0 points on clean images" in beyond_told.clean_half_told(rows)[0]

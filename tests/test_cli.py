@@ -29,6 +29,7 @@ from simadv.store import Store
 from simbook import chapters, doubts
 from simbook import commands as command
 from simbook.measures.survival import Transfer
+from simbook.workers import WorkerError
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEC = run_spec("digits", "sim", epochs=2, n1=10, n2=2, images=64, monitor_images=20, lr=1e-3, batch_size=32)
@@ -367,9 +368,9 @@ def test_no_job_starts_when_time_is_up(home, monkeypatch):
     assert started == [spec.id for spec in specs[:2]]
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_what_waited_for_another_run_is_measured_at_the_end(home, monkeypatch, jobs):
-    """Examples made for the net of a run that is trained later."""
+@pytest.fixture
+def waiting(home, monkeypatch):
+    """A store, and in it to be trained a run whose measure, examples made for another net, must wait for that one."""
 
     def stored(specs, arguments, limit):  # as by processes of their own, which have taken what they could
         command.one_by_one(specs[:1], own, deadline=limit, device="cpu")
@@ -380,8 +381,27 @@ def test_what_waited_for_another_run_is_measured_at_the_end(home, monkeypatch, j
     foreign = Transfer(source=second.id, attack="BIM(2,3)", images=20)
     monkeypatch.setattr(chapters, "asked", lambda: {"06_evaluation": {first: [foreign], second: []}})
     own = Store(home / "runs")
+    return own, first, foreign
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_what_waited_for_another_run_is_measured_at_the_end(waiting, jobs):
+    own, first, foreign = waiting
     assert command.main(["run", "--all", "--jobs", jobs, "--device", "cpu"]) == 0
     assert own.evaluation(own.get(first.id), foreign)["images"] == 20
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_what_waited_and_failed_is_told(waiting, jobs, monkeypatch, capsys):
+    def died(*_):
+        raise WorkerError("the library: ended with status -9")
+
+    _, first, _ = waiting
+    monkeypatch.setattr(Transfer, "work", died)
+    assert command.main(["run", "--all", "--jobs", jobs, "--device", "cpu"]) == 3
+    said = capsys.readouterr().err
+    assert f"error: {first.id}: the library: ended with status -9" in said
+    assert said.splitlines()[-1] == f"not done: {first.id}"
 
 
 def test_a_measure_is_not_begun_where_it_took_longer_than_is_left(home, kept, monkeypatch):

@@ -177,9 +177,11 @@ def test_a_reader_s_own_parameters_train(tmp_path):
     assert run_id.startswith("digits/vanilla-e1-")
 
 
-@pytest.mark.parametrize("words", [[], ["one.ipynb"], ["--help"]])
-def test_too_few_words_are_answered_with_the_usage(words):
+@pytest.mark.parametrize(("words", "code"), [([], 1), (["one.ipynb"], 1), (["--help"], 0)])
+def test_too_few_words_are_answered_with_the_usage(words, code):
     done = subprocess.run([sys.executable, BOOK / "chapter.py", *words], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "usage: chapter.py [papermill's options] CHAPTER.ipynb OUTPUT.ipynb"
+    assert done.returncode == code
+    assert (done.stdout or done.stderr).splitlines()[
+        -1
+    ] == "usage: chapter.py [papermill's options] CHAPTER.ipynb OUTPUT.ipynb"
     assert "Traceback" not in done.stderr

@@ -265,26 +265,35 @@ def of_neighbours(rows: pd.DataFrame, seen: pd.DataFrame, dataset: str) -> list[
     return [
         part("C7.7", f"SIM-Adv at n1 = {n1:g}, with its reset or without, - {who} at its passes", *margin),
         part("C7.7", "both without a reset at n1 = 3: SIM-Adv - ATTA-1 at its passes", *alike),
-        outlasts(most_left(own, attack), most_left(published, attack), attack),
-        outlasts(most_left(quick, attack), most_left(other, attack), attack),
+        outlasts(own, published, attack, among="the best of its neighbours"),
+        outlasts(quick, other, attack, among="ATTA-1 at n1 = 3"),
         sooner("C7.11", f"the fewest F to {bar:g} %: neighbours - any SIM-Adv", others, sims, beyond.TO[0]),
     ]
 
 
 def most_left(rows: pd.DataFrame, attack: str) -> pd.Series:
-    """Return the row of which an attack leaves most; one of nothing but NaN while one of them has not met it."""
-    if rows.empty or rows[attack].isna().any():
-        return pd.Series(np.nan, index=rows.columns)
-    return rows.loc[rows[attack].astype(float).idxmax()]
+    """Return the row of which an attack leaves most; one of nothing but NaN where none has met it."""
+    met = rows[attack].dropna()
+    return rows.loc[met.astype(float).idxmax()] if len(met) else pd.Series(np.nan, index=rows.columns)
 
 
-def outlasts(net: pd.Series, other: pd.Series, attack: str) -> judging.Part:
-    """Return C7.7's part that an attack leaves more of SIM-Adv's final nets than of a neighbour's, each at its F."""
+def outlasts(own: pd.DataFrame, others: pd.DataFrame, attack: str, *, among: str) -> judging.Part:
+    """Return C7.7's part that an attack leaves more of SIM-Adv's final nets than of a neighbour's, each at its F.
+
+    Not tested while a net that has not met the attack may turn the sign.
+
+    Args:
+        among: what to call the neighbour where none has met it.
+    """
+    pair = [most_left(rows, attack) for rows in (own, others)]
+    turns = others if pair[0][attack] > pair[1][attack] else own
+    if turns[attack].isna().any():
+        pair[0] = pd.Series(np.nan, index=own.columns)
     names = [
         f"{row.title} ({row.F:g} F)" if pd.notna(row.F) else what
-        for row, what in ((net, "SIM-Adv"), (other, "the best of its neighbours"))
+        for row, what in zip(pair, ("SIM-Adv", among), strict=True)
     ]
-    return withstanding("C7.7", " - ".join(names), net, other, attack)
+    return withstanding("C7.7", " - ".join(names), *pair, attack)
 
 
 def ahead(seen: pd.DataFrame, own: pd.DataFrame, others: pd.DataFrame) -> tuple[float, float, str, str]:

@@ -71,7 +71,7 @@ def of_madry(found: Parts, dataset: str) -> judging.Part:
     return judging.against(
         "C6.14",
         "Madry-Adv's seconds beside BIM-Adv's: apart (%) [by the spread of the rounds]",
-        Margin(abs(apart), spread),
+        Margin(abs(apart), spread, least=0.0),
         below=ALIKE,
     )
 

@@ -154,8 +154,8 @@ def single_told(table: pd.DataFrame) -> str:
     return (
         f"Of {len(decided.drop_duplicates(keys))} verdicts on the paper's claims about data sets that say more than "
         f"*undecided*, {len(single.drop_duplicates(keys))} name two nets of one seed each in at least one part: the "
-        "interval is that of the test set, and another seed may decide otherwise. So it may where a "
-        "part is of a single net."
+        "interval is that of the test set, and another seed may decide otherwise. The same goes for "
+        "parts about a single net."
     )
 
 

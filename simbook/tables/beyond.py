@@ -22,7 +22,21 @@ SOME = tuple(f"{name} in some seeds" for name in TO)  # whether some of several 
 SPREAD = tuple(f"{name} sd" for name in TO)  # over the seeds
 FINAL = "BIM(10,40)"  # what a final net is measured under, on the whole test set
 LATE = 5  # a run ends where the mean of its last so many epochs is: single epochs swing
-BAR_COLUMNS = ["dataset", "run", "title", "method", "reset", "n1", "k", "fresh", "projection", "F", "made", "watched"]
+BAR_COLUMNS = [
+    "dataset",
+    "run",
+    "title",
+    "method",
+    "reset",
+    "n1",
+    "n2",
+    "k",
+    "fresh",
+    "projection",
+    "F",
+    "made",
+    "watched",
+]
 BAR_COLUMNS += [
     "end",
     "sd",
@@ -151,7 +165,7 @@ def bars(found: Found, *, store: Store | None = None) -> pd.DataFrame:
 def bar(group: Found, store: Store | None) -> dict:
     """Return a row of :func:`bars`."""
     spec, run = group[0]
-    row = {name: getattr(spec, name) for name in ("dataset", "method", "reset", "n1", "k", "fresh", "projection")}
+    row = {name: getattr(spec, name) for name in ("dataset", "method", "reset", "n1", "n2", "k", "fresh", "projection")}
     row |= {"run": spec.id, "title": title(spec), "made": any(made for _, made in group)}
     row["F"] = sum(passes_per_image(spec)) * spec.passes_over_data
     lines = [line for _, line in curves(group).groupby("run", sort=False)]
@@ -360,11 +374,11 @@ def policies_shown(lines: dict[str, pd.DataFrame], n2: int) -> pd.DataFrame:
 
 
 def in_training(late: pd.DataFrame) -> dict[str, str]:
-    """Return how strong examples were in some epochs of :func:`policies`: means, with the least and the most."""
-    names = {"wrong": "examples that fool the net", "reach": "their reach (% of epsilon)"}
-    seen = late.dropna(subset=["wrong"])
+    """Return how strong examples were in the second cycle of :func:`policies`: means, with the least and the most."""
+    names = {"wrong": "cycle 2: examples that fool the net (%)", "reach": "cycle 2: their reach (% of epsilon)"}
+    seen, none = late.dropna(subset=["wrong"]), NOT_RUN if len(late) else "-"
     return {
-        name: f"{seen[of].mean():.0f} ({seen[of].min():.0f} to {seen[of].max():.0f})" if len(seen) else NOT_RUN
+        name: f"{seen[of].mean():.0f} ({seen[of].min():.0f} to {seen[of].max():.0f})" if len(seen) else none
         for of, name in names.items()
     }
 
@@ -409,7 +423,8 @@ def refreshed(found: Found) -> pd.DataFrame:
             late = history(run).tail(2 * spec.fresh)
             mean = late.robust.groupby(late.epoch % spec.fresh == 0).mean()
             about = {"dataset": spec.dataset, "title": title(spec), "seed": spec.seed}
-            rows.append(about | {"fresh": mean.get(True, np.nan), "between": mean.get(False, np.nan)})
+            if len(mean) == 2:  # a reader's own training may end before its first fresh step
+                rows.append(about | {"fresh": mean[True], "between": mean[False]})
     return pd.DataFrame(rows, columns=["dataset", "title", "seed", "fresh", "between"])
 
 

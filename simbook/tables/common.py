@@ -139,6 +139,11 @@ def heading(dataset: str, what: str = "", *, below: str = "") -> Markdown:
     return Markdown(f"**{NAMES[dataset]}**" + (f", {what}" if what else "") + (f"\n\n{below}" if below else ""))
 
 
+def joined(items: Sequence[str]) -> str:
+    """Return items as words: ``a, b and c``."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
 def listed(sentences: list[str]) -> str:
     """Return sentences as a Markdown list."""
     return "\n".join(f"- {sentence}" for sentence in sentences) or NOTHING

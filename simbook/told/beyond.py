@@ -2,11 +2,12 @@ r"""What chapter 7 found on a data set, in sentences whose every number is compu
 
 import pandas as pd
 
+from simadv.specs import run_spec
 from simbook import chapters
 from simbook.claims import beyond as beyond_claims
 from simbook.claims.beyond import NEAR, one, without_attacks
 from simbook.tables import beyond, evaluation, survival
-from simbook.tables.common import NAMES, listed, rate
+from simbook.tables.common import NAMES, joined, listed, rate
 from simbook.tables.spread import with_spread
 
 COLLAPSED = 60.0  # percent of clean images
@@ -40,11 +41,11 @@ def corrected_told(labels: pd.DataFrame) -> list[str]:
     """
     weak = labels[labels.method.isin(["free", "atda"]) & labels.paper.notna()]
     each = [
-        f"{name}'s {printed:.2f} % would be {of[['least', 'likely']].min(axis=None):.2f} to "
+        f"the {printed:.2f} % of the paper's {name} would be {of[['least', 'likely']].min(axis=None):.2f} to "
         f"{of[['least', 'likely']].max(axis=None):.2f} %"
         for (name, printed), of in weak.groupby(["title", "paper"], sort=False)
     ]
-    return [f"By true labels the paper's {' and its '.join(each)}, if it attacked predicted ones."] if each else []
+    return [f"By true labels {' and '.join(each)}, if it attacked predicted ones."] if each else []
 
 
 def worth_told(rows: pd.DataFrame) -> list[str]:
@@ -91,13 +92,11 @@ def corner_told(rows: pd.DataFrame, sims: pd.DataFrame) -> list[str]:
     if pd.isna(best[attack]):
         return []
     bim = rows[rows.method.eq("bim")].head(1)
-    beside = "".join(f" (BIM-Adv: {value:.1f} %)" for value in bim[attack].dropna())
-    told = [
-        f"{attack}, which did not choose it, leaves the first {withstood(best, attack)}{beside}. {kept(best, rows)}"
-    ]
+    beside = "" if bim[attack].isna().all() else f", where BIM-Adv has {bim[attack].iloc[0]:.1f} %"
+    told = [f"{attack}, which did not choose it, leaves {best.title} {withstood(best, attack)}{beside}. {kept(best)}"]
     other = sims.loc[sims[attack].astype(float).idxmax()]
     if other.name != best.name:
-        told.append(f"{attack} itself would choose {other.title}, {withstood(other, attack)}. {kept(other, rows)}")
+        told.append(f"{attack} itself would choose {other.title}, {withstood(other, attack)}. {kept(other)}")
     return told
 
 
@@ -106,21 +105,24 @@ def withstood(row: pd.Series, attack: str) -> str:
     return with_spread(row[attack], row.get(f"{attack} sd"), row.get(f"{attack} seeds", 1), sign=" %")
 
 
-def kept(row: pd.Series, rows: pd.DataFrame) -> str:
-    """Return what a SIM-Adv keeps of the paper's design, whose n1 is that of the first of ``rows``, and what not."""
-    n1 = beyond_claims.first(rows[rows.method.eq("sim")], "n1")
-    own = {"one step an epoch": row.method == "sim", "the reset": row.reset == "cycle", f"n1 = {n1:g}": row.n1 == n1}
-    steps = f"{row.k:g} steps an epoch" if row.method == "sim-k" else "no attack pass"
+def kept(row: pd.Series) -> str:
+    """Return what a SIM-Adv keeps of the paper's design for its data set, and what it has instead."""
+    design = run_spec(row.dataset, "sim")
+    fresh = f"an attack pass every {row.fresh:g} epochs" if row.fresh > 0 else "no attack pass"
+    steps = f"{row.k:g} steps an epoch" if row.method == "sim-k" else fresh
     resets = {"never": "no reset", "staggered": "a staggered reset", "random": "a reset to random points"}
-    other = (steps, resets.get(row.reset), f"n1 = {row.n1:g}")
-    has = [name for name, same in own.items() if same]
-    lacks = [new for new, same in zip(other, own.values(), strict=True) if not same]
-    both = [
-        f"{verb} {' and '.join(filter(None, [', '.join(some[:-1]), some[-1]]))}"
-        for verb, some in (("keeps", has), ("has", lacks))
-        if some
+    as_often = row.reset == "cycle" and row.n2 == design.n2
+    parts = [
+        (row.method == "sim", "one step an epoch", steps),
+        (as_often, "the reset", resets.get(row.reset, f"a reset every {row.n2:g} epochs")),
+        (row.n1 == design.n1, f"n1 = {row.n1:g}", f"n1 = {row.n1:g}"),
     ]
-    return f"Of the paper's design it {', but '.join(both)}."
+    has = [own for same, own, _ in parts if same]
+    lacks = [other for same, _, other in parts if not same]
+    instead = f"it has {joined(lacks)}" if lacks else ""
+    if not has:
+        return f"It keeps nothing of the paper's design: {instead}."
+    return f"Of the paper's design it keeps {joined(has)}" + (f", but {instead}." if lacks else ".")
 
 
 def best_frees(rows: pd.DataFrame) -> pd.DataFrame:
@@ -162,8 +164,8 @@ def clean_half_told(rows: pd.DataFrame) -> list[str]:
             gain, half, seeds = beyond_claims.withstood(other, net, attack)
             if pd.notna(gain):
                 said.append(
-                    f"{other.title} is {net.title} without the clean half of its batches: {other.F:g} F instead of "
-                    f"{net.F:g}, {other.clean - net.clean:+.1f} points on clean images and {gain:+.1f} "
+                    f"{other.title} is {net.title}, but for the clean half of its batches: {other.F:g} F instead of "
+                    f"{net.F:g}, {clean_of(other) - clean_of(net):+.1f} points on clean images and {gain:+.1f} "
                     f"{beyond_claims.interval(gain, half)} under {attack} ({seeds})."
                 )
     return said
@@ -190,10 +192,14 @@ def cheap(rows: pd.DataFrame) -> pd.DataFrame:
 
 def left(row: pd.Series) -> str:
     """Return what AutoAttack leaves of a setting, and what the same nets have on clean images."""
+    return f"{withstood(row, 'AutoAttack')}, clean {clean_of(row):.1f} %"
+
+
+def clean_of(row: pd.Series) -> float:
+    """Return what those nets of a setting that met AutoAttack have on clean images, in percent."""
     clean, met = row.get("clean by seed"), row.get("AutoAttack by seed")
     both = all(isinstance(of, dict) for of in (clean, met))
-    same = pd.Series(clean).reindex(list(met)).mean() if both else row.clean
-    return f"{withstood(row, 'AutoAttack')}, clean {same:.1f} %"
+    return pd.Series(clean).reindex(list(met)).mean() if both else row.clean
 
 
 def collapsed_told(rows: pd.DataFrame) -> list[str]:
@@ -215,7 +221,7 @@ def missing_told(asked: pd.DataFrame) -> list[str]:
     alone, most = run[run.seeds.eq(1)], run.seeds.max()
     if len(alone) and most > 1:
         told.append(
-            f"Of {len(run)} settings {run.seeds.eq(most).sum()} have {most:.0f} seeds; of one seed alone are "
+            f"Of {len(run)} settings {run.seeds.eq(most).sum()} have {most:.0f} seeds and {len(alone)} one alone: "
             f"{'; '.join(alone.title)}."
         )
     return told

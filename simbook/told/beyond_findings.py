@@ -22,9 +22,9 @@ BELOW = 'style="margin-bottom: 1.5em"'  # room before the next question
 #: What a claim's verdict means: where it holds, where it does not, and what stays open else.
 PLAIN = {
     "C7.1": (
-        "most of what Vanilla has under BIM comes of attacking its own answers",
-        "most of what Vanilla has under BIM does not come of attacking its own answers",
-        "how much of what Vanilla has under BIM comes of attacking its own answers",
+        "most of what Vanilla has under BIM comes from attacking its own answers",
+        "most of what Vanilla has under BIM does not come from attacking its own answers",
+        "how much of what Vanilla has under BIM comes from attacking its own answers",
     ),
     "C7.2": ("SIM-Adv needs its reset", "SIM-Adv does not need its reset", "whether SIM-Adv needs its reset"),
     "C7.3": (
@@ -64,7 +64,7 @@ PLAIN = {
     ),
     "C7.8": (
         f"stronger attacks take less than {SURVIVES:g} points more from SIM-Adv than from BIM-Adv",
-        f"stronger attacks take {SURVIVES:g} points more from SIM-Adv than from BIM-Adv, or above",
+        f"stronger attacks take at least {SURVIVES:g} points more from SIM-Adv than from BIM-Adv",
         f"whether stronger attacks take {SURVIVES:g} points more from SIM-Adv than from BIM-Adv",
     ),
     "C7.12": (

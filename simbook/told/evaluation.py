@@ -63,7 +63,8 @@ def findings(frame: pd.DataFrame, found: Found, dataset: str) -> str:
     )
     if watched := _watched([(spec, run) for spec, run in found if spec.dataset == dataset], NAMES[dataset]):
         said.append(
-            f"At the higher rate, seed 0, watched after each epoch from the {SINCE}th on, {'; '.join(watched)}."
+            f"At the highest rate that was run, one seed, watched after each epoch from the {SINCE}th on, "
+            f"{'; '.join(watched)}."
         )
     missing = frame[(frame.dataset == dataset) & (frame.attack == "Original") & frame.true.isna()]
     names = ", ".join(f"{name} at {rate(lr)}" for name, lr in zip(missing.title, missing.lr, strict=True))
