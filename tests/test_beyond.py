@@ -809,7 +809,7 @@ def test_neighbours_are_compared_each_with_its_own(published, expected):
     assert own[1] == "AutoAttack (%), the first 1000 images: s (8 F) - A (16 F) > 0"
     assert (own[2].split()[0], own[-1]) == ("-10.00", "does not hold")
     known = rows.assign(AutoAttack=[60.0, np.nan, 81.0, 70.0, np.nan])
-    other = rows.loc[[3, 3]].assign(title=["A", "N"], method=["atta", "mep"], AutoAttack=[70.0, np.nan])
+    other = rows.loc[[3, 4]].assign(F=16, title=["A", "N"], method=["atta", "mep"], AutoAttack=[70.0, np.nan])
     lost = beyond_claims.outlasts(known.loc[[0]], other, "AutoAttack", among="x")
     assert lost[-1] == "does not hold", "the one that is missing can only be better"
     open_ = beyond_claims.outlasts(known.loc[[2]], other, "AutoAttack", among="x")
