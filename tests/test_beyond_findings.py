@@ -347,3 +347,15 @@ def test_the_clean_half_is_of_the_nets_that_met_the_attack():
     rows["clean by seed"] = [{0: 97.0, 1: 99.0, 2: 99.0}, {0: 96.0}]
     rows["AutoAttack by seed"] = [{0: 69.0, 1: 71.0}, {0: 76.0}]
     assert "-2.0 points on clean images" in beyond_told.clean_half_told(rows)[0]
+
+
+def test_nets_far_below_bim_adv_are_counted_with_a_reset_and_without(settings):
+    assert beyond_told.nets_told(settings) == []
+    rows = settings.assign(AutoAttack=settings.AutoAttack.mask(settings.title.eq("B"), 60.0))
+    left = {"S": {0: 55.0, 1: 50.0, 2: 51.0}, "N": {0: 49.0, 1: 70.0}, "Q": {0: 10.0}, "K": {0: 20.0}, "L": {0: 1.0}}
+    rows["AutoAttack by seed"] = rows.title.map(left)
+    assert beyond_told.nets_told(rows) == [
+        "Net by net, whatever n1 and k: AutoAttack leaves 10 points less than of BIM-Adv, or worse, of 3 of 4 nets "
+        "without a reset and of 0 of 3 with one (Fisher's exact test, two-sided: p = 0.14; a question asked after the "
+        "numbers were seen)."
+    ]

@@ -238,7 +238,7 @@ QUESTIONS = (
         "Is the reset needed?",
         ("C7.2", "C7.12", "C7.3"),
         partial(side_by_side, choose=resets, also="lowest"),
-        lambda seen: beyond_told.worth_told(seen.rows),
+        lambda seen: [*beyond_told.worth_told(seen.rows), *beyond_told.nets_told(seen.rows)],
     ),
     Question(
         "How few passes are enough, and what ends highest?",
