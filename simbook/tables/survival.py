@@ -173,10 +173,25 @@ def seen(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 
 def ticks(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Return :func:`seen` as text: ``no`` is good, ``yes`` where a sign concerns more than :data:`CHANCE`."""
+    """Return :func:`seen` as text: ``no`` is good, a number (%) where a sign concerns more than :data:`CHANCE`."""
     return seen(table, dataset).map(tick)
+
+
+def shown_signs(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return those columns of :func:`ticks` that say something: a sign that some net shows, or that was not run."""
+    signs = ticks(table, dataset)
+    return signs.loc[:, signs.ne("no").any()]
+
+
+def unseen(table: pd.DataFrame, dataset: str) -> str:
+    """Return the other columns of :func:`ticks`, in words."""
+    signs = ticks(table, dataset)
+    if signs.empty:
+        return f"BIM leaves no net more than {ROBUST:g} %"
+    names = signs.columns[signs.eq("no").all()]
+    return f"shown by no net: {', '.join(names)}" if len(names) else "each shown by some net"
 
 
 def tick(percents: float) -> str:
     """Return whether a sign was seen, and if so, in how many of the images (%)."""
-    return NOT_RUN if pd.isna(percents) else f"yes: {percents:.1f} %" if percents > CHANCE else "no"
+    return NOT_RUN if pd.isna(percents) else f"{percents:.1f}" if percents > CHANCE else "no"
