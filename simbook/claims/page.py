@@ -73,6 +73,7 @@ def own_step(spec: RunSpec) -> bool:
 OF_THESE: dict[str, Callable[[RunSpec], bool]] = {
     # Fig. 1 has every net at its own rate
     **dict.fromkeys(("C3.2", "C3.3", "C3.4"), lambda spec: spec.method != "atda" or spec.lr == RATES[spec.dataset][-1]),
+    "C5.2": lambda spec: spec.lr == RATES[spec.dataset][0],
     "C5.10": lambda spec: spec.n1 < spec.n2,
     "C5.12": lambda spec: spec.lr == RATES[spec.dataset][0] and (spec.method != "sim" or spec.n1 >= spec.n2),
     "C7.1": lambda spec: spec.lr == (rate_of_table3(spec.dataset) or spec.lr),
@@ -91,7 +92,8 @@ def runs(table: pd.DataFrame, found: dict[str, Found], settings: EvaluationSetti
     chapter = dict(zip(table.claim, table.chapter, strict=True))
     of = found | {"06_evaluation": of_table3(found["06_evaluation"], settings)}
     of["05_sim_adv"] = of["05_sim_adv"] + sim_adv.neighbours(settings, of["05_sim_adv"])
-    of["C5.1"] = of["05_sim_adv"] + sim_adv.repeated(of["05_sim_adv"])
+    every_seed = of["05_sim_adv"] + sim_adv.repeated(of["05_sim_adv"])
+    of |= dict.fromkeys(("C5.1", "C5.2", "C5.9", "C5.10", "C5.11"), every_seed)
     of["C5.12"] = of["05_sim_adv"] + sim_adv.neighbours(settings, of["05_sim_adv"], methods=("vanilla",))
     of["03_atda"] = atda.by_eq_1(of["03_atda"])
     of["C7.1"] = beyond.table_rows(settings)
