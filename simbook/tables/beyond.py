@@ -263,9 +263,7 @@ def bars_shown(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
     columns = ["final", "final sd", "final seeds"]
     shown[survival.head(FINAL)] = [_seen(row[0], False, *row[1:]) for row in part[columns].itertuples(index=False)]
     strongest = survival.strongest(part)  # section "survive" has all
-    shown[survival.head(strongest)] = [NOT_RUN if pd.isna(value) else f"{value:.1f}" for value in part[strongest]]
-    if strongest == "AutoAttack":
-        shown[strongest] = [met(row) for _, row in part.iterrows()]
+    shown[survival.head(strongest)] = [met(row, strongest) for _, row in part.iterrows()]
     return shown.set_index("run")
 
 
@@ -278,16 +276,20 @@ def grid(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
     strongest, cells = survival.strongest(part), {}
     for _, row in part.sort_values("n1", ascending=False, kind="stable").iterrows():
         name = f"n1 = {row.n1:g}" + (f", k = {row.k:g}" if row.method == "sim-k" else "")
-        left = _seen(row[strongest], False, row.get(f"{strongest} sd"), row.get(f"{strongest} seeds", 1))
-        cells.setdefault(name, {})[row.reset] = f"{_seen(row.end, row.made, row.sd, row.seeds)} / {left}"
+        cell = f"{_seen(row.end, row.made, row.sd, row.seeds)} / {met(row, strongest)}"
+        cells.setdefault(name, {})[row.reset] = cell
     shown = pd.DataFrame(cells).T.reindex(columns=[reset for reset in POLICIES if reset in set(part.reset)])
     return shown.fillna("-").rename_axis(f"ends / {strongest}")
 
 
-def met(row: pd.Series) -> str:
-    """Return what AutoAttack leaves of a row of :func:`bars` as text, with its spread where it met several seeds."""
-    sd, seeds = row.get("AutoAttack sd"), row.get("AutoAttack seeds", 1)
-    return _seen(row["AutoAttack"], False, sd, seeds)
+def met(row: pd.Series, attack: str = "AutoAttack", **how: str) -> str:
+    """Return what an attack leaves of a row of :func:`bars` as text, with its spread where it met several seeds.
+
+    Args:
+        how: as :func:`simbook.tables.spread.with_spread` takes it.
+    """
+    spread = row.get(f"{attack} sd"), row.get(f"{attack} seeds", 1)
+    return NOT_RUN if pd.isna(row[attack]) else with_spread(row[attack], *spread, **how)
 
 
 def _seen(value: float, made: bool, sd: float = np.nan, seeds: float = 1) -> str:

@@ -82,14 +82,14 @@ def nets_told(rows: pd.DataFrame) -> list[str]:
         own = pd.concat([one(rows, "sim", reset), one(rows, "sim-k", reset)])["AutoAttack by seed"]
         nets = pd.Series([left for seeds in own if isinstance(seeds, dict) for left in seeds.values()], dtype=float)
         counts[reset] = int((nets < bim - FAR).sum()), len(nets)
-    (lost, many), (kept_, few) = counts.values()
+    (lost, many), (lost_too, few) = counts.values()
     if pd.isna(bim) or not many or not few:
         return []
-    p = fisher_exact([[lost, many - lost], [kept_, few - kept_]]).pvalue
+    p = fisher_exact([[lost, many - lost], [lost_too, few - lost_too]]).pvalue
     return [
         f"Net by net, whatever n1 and k: AutoAttack leaves {FAR:g} points less than of BIM-Adv, or worse, of {lost} of "
-        f"{many} nets without a reset and of {kept_} of {few} with one (Fisher's exact test, two-sided: p = {p:.2g}; a "
-        "question asked after the numbers were seen)."
+        f"{many} nets without a reset and of {lost_too} of {few} with one (Fisher's exact test, two-sided: p = {p:.2g};"
+        " a question asked after the numbers were seen)."
     ]
 
 
@@ -116,16 +116,14 @@ def corner_told(rows: pd.DataFrame, sims: pd.DataFrame) -> list[str]:
         return []
     bim = rows[rows.method.eq("bim")].head(1)
     beside = "" if bim[attack].isna().all() else f", where BIM-Adv has {bim[attack].iloc[0]:.1f} %"
-    told = [f"{attack}, which did not choose it, leaves {best.title} {withstood(best, attack)}{beside}. {kept(best)}"]
+    left = beyond.met(best, attack, sign=" %")
+    told = [f"{attack}, which did not choose it, leaves {best.title} {left}{beside}. {kept(best)}"]
     other = sims.loc[sims[attack].astype(float).idxmax()]
     if other.name != best.name:
-        told.append(f"{attack} itself would choose {other.title}, {withstood(other, attack)}. {kept(other)}")
+        told.append(
+            f"{attack} itself would choose {other.title}, {beyond.met(other, attack, sign=' %')}. {kept(other)}"
+        )
     return told
-
-
-def withstood(row: pd.Series, attack: str) -> str:
-    """Return what an attack leaves of a setting, with its spread where it met several seeds."""
-    return with_spread(row[attack], row.get(f"{attack} sd"), row.get(f"{attack} seeds", 1), sign=" %")
 
 
 def kept(row: pd.Series) -> str:
@@ -215,7 +213,7 @@ def cheap(rows: pd.DataFrame) -> pd.DataFrame:
 
 def left(row: pd.Series) -> str:
     """Return what AutoAttack leaves of a setting, and what the same nets have on clean images."""
-    return f"{withstood(row, 'AutoAttack')}, clean {clean_of(row):.1f} %"
+    return f"{beyond.met(row, sign=' %')}, clean {clean_of(row):.1f} %"
 
 
 def clean_of(row: pd.Series) -> float:

@@ -13,7 +13,7 @@ from simadv.specs import METHODS, run_spec
 from simbook.claims import judging
 from simbook.claims.beyond import NEIGHBOURS, SURVIVES, first, one, quickest
 from simbook.tables import beyond, survival
-from simbook.tables.common import NAMES, NOT_RUN, in_markdown, listed
+from simbook.tables.common import NAMES, in_markdown, listed
 from simbook.tables.spread import GLUE, with_spread
 from simbook.told import beyond as beyond_told
 from simbook.told import survival as survival_told
@@ -199,10 +199,8 @@ def side_by_side(
 def cells(rows: pd.DataFrame, also: str) -> list[str]:
     """Return how the setting of one row ends, what else is asked for and what the strongest attack leaves, as text."""
     row, attack = rows.iloc[0], survival.strongest(rows)
-    met = row.get(f"{attack} sd", np.nan), row.get(f"{attack} seeds", 1)
-    left = NOT_RUN if pd.isna(row[attack]) else with_spread(row[attack], *met, unit="")
     more = {"F": [], "lowest": ["-" if pd.isna(row.lowest) else f"{row.lowest:.1f}"], "bar": [reached(rows)]}
-    each = [with_spread(row.end, row.sd, row.seeds, unit=""), *more[also], left]
+    each = [with_spread(row.end, row.sd, row.seeds, unit=""), *more[also], beyond.met(row, attack, unit="")]
     return [text.replace(" ± ", f"{GLUE}±{GLUE}") for text in each]  # a narrow column breaks before the brackets
 
 
