@@ -19,6 +19,7 @@ from pathlib import Path
 import nbformat
 import papermill
 import yaml
+from chapter import drop_bars
 from nbformat import NotebookNode
 from PIL import Image
 from sphinx_external_toc.parsing import parse_toc_yaml
@@ -31,7 +32,9 @@ ROOT = Path(__file__).resolve().parents[1]
 HIDE = {"published": ("injected-parameters", "remove-cell"), "digits": ("parameters", "hide-input")}
 PROFILES = tuple(HIDE)
 # the kernel's own warnings are about its sockets, which are local
-KERNEL = {"kernel_name": "python3", "extra_arguments": ["--log-level=ERROR"], "progress_bar": sys.stderr.isatty()}
+KERNEL = {"kernel_name": "python3", "extra_arguments": ["--log-level=ERROR"]}
+# bars of the cells, and of what is trained in them
+SHOWN = {"progress_bar": True, "stderr_file": sys.stderr} if sys.stderr.isatty() else {"progress_bar": False}
 # the README's picture: the figure of a chapter's cell
 PICTURE = ("book/06_evaluation", "sawtooth", ROOT / "book" / "images" / "sawtooth.png")
 BANNER = "Built with PROFILE={}: these are not the published results."
@@ -54,7 +57,7 @@ def execute(name: str, parameters: dict[str, str]) -> NotebookNode:
         raise SystemExit(f"{name} has no parameter {', '.join(unknown)}")
     print(f"executing {name}", flush=True)
     try:
-        notebook = papermill.execute_notebook(source, None, parameters, cwd=ROOT / "book", **KERNEL)
+        notebook = papermill.execute_notebook(source, None, parameters, cwd=ROOT / "book", **KERNEL, **SHOWN)
     except Exception as error:  # whatever a kernel may do: the reader needs the chapter's name beside it
         print(error, file=sys.stderr)
         kind, text = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", error)
@@ -64,6 +67,7 @@ def execute(name: str, parameters: dict[str, str]) -> NotebookNode:
 
 def tidy(notebook: NotebookNode, hide: str, how: str) -> NotebookNode:
     """Drop what changes from one execution to the next and is no result; add tag ``how`` where there is ``hide``."""
+    drop_bars(notebook)
     notebook.metadata.pop("papermill", None)
     notebook.metadata.kernelspec = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}

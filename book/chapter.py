@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import click
+import nbformat
 import psutil
 from papermill.cli import papermill
 from papermill.exceptions import PapermillExecutionError
@@ -27,6 +28,8 @@ def main(words: list[str] | None = None) -> None:
     if len(words) < 2:
         raise SystemExit(__doc__ + USAGE)
     *options, chapter, output = words
+    if sys.stderr.isatty():  # the bars of what trains, beside papermill's own of the cells
+        options = ["--stderr-file", "/dev/stderr", *options]
     if options[-2:-1] == ["-p"]:  # papermill would take the chapter for the value
         raise SystemExit(f"-p {options[-1]} needs a value")
     begun = Path(output).with_suffix(".begun.ipynb")
@@ -40,7 +43,17 @@ def main(words: list[str] | None = None) -> None:
             raise SystemExit(told(error)) from None
     if interrupted.is_set():
         raise SystemExit(STOPPED)
+    executed = nbformat.read(begun, as_version=4)
+    drop_bars(executed)
+    nbformat.write(executed, begun)
     begun.replace(output)
+
+
+def drop_bars(notebook: nbformat.NotebookNode) -> None:
+    """Drop each look of a progress bar: one line that begins by returning the carriage."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if not (out.get("name") == "stderr" and out.text[0] == "\r")]
 
 
 def stop_with_the_kernel() -> threading.Event:

@@ -166,9 +166,8 @@ def _fetch(name: str, staging: Path, path: Path) -> None:
         arrays[f"{part}_images"] = np.asarray(half.data)
         arrays[f"{part}_labels"] = np.asarray(half.targets).astype(np.uint8)
     made = staging / path.name
-    with open(made, "wb") as file:
-        np.savez(file, **arrays)
-        file.flush()
+    np.savez(made, **arrays)
+    with open(made, "rb+") as file:
         os.fsync(file.fileno())
     _read(made, FORMATS[name])
     os.replace(made, path)

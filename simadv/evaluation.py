@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from simadv.attacks import Attack, predict
 from simadv.checks import InputError, images, whole
-from simadv.training import generator_for, steady_allocator
+from simadv.training import bar, generator_for, steady_allocator
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def accuracy(
     steady_allocator()
     true = predicted = 0
     parts = list(zip(x.split(batch_size), y.split(batch_size), strict=True))
-    for number, (x_hat, target) in enumerate(tqdm(parts, desc=label, unit="batch", disable=None)):
+    for number, (x_hat, target) in enumerate(bar(parts, desc=label, unit="batch")):
         guess = predict(model, x_hat)
         wrong = guess != target
         kept = pushed = ~wrong

@@ -159,12 +159,9 @@ class RunSpec:
         """A readable name that ends in a hash of the whole spec, as ``mnist/sim-10-20-lr1e-4-s0-3f9c12``."""
         parts = [self.method, *(f"{value:g}" for value in (self.n1, self.n2, self.m) if value is not None)]
         parts += [f"{name}{getattr(self, name):g}" for name in _LATER if getattr(self, name)]
-        if self.reset not in (None, "cycle"):
-            parts.append(self.reset)
-        if self.model != DATASETS[self.dataset]["model"]:
-            parts.append(self.model)
-        if self.epochs != DATASETS[self.dataset]["epochs"]:
-            parts.append(f"e{self.epochs}")
+        usual = DATASETS[self.dataset]
+        parts += [self.reset] * (self.reset not in (None, "cycle"))
+        parts += [self.model] * (self.model != usual["model"]) + [f"e{self.epochs}"] * (self.epochs != usual["epochs"])
         rate = np.format_float_scientific(self.lr, trim="-", exp_digits=1)
         hashed = {name: value for name, value in asdict(self).items() if value is not None or name not in _LATER}
         return f"{self.dataset}/{'-'.join(parts)}-lr{rate}-s{self.seed}-{short_hash(hashed)}"

@@ -9,6 +9,7 @@ import ctypes
 import math
 import platform
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -91,6 +92,15 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
+def bar(steps=None, **options) -> tqdm:
+    """Return tqdm's bar: in a terminal, and in a notebook from half a minute on till the end; not where captured."""
+    if type(sys.stderr).__module__.startswith("ipykernel"):  # no terminal, but somebody may look
+        options |= {"delay": 30, "leave": False}
+    else:
+        options["disable"] = None
+    return tqdm(steps, file=sys.stderr, mininterval=1, **options)
+
+
 @contextmanager
 def stop_request() -> Iterator[threading.Event]:
     """Turn Ctrl-C and SIGTERM into an event, so that a step is never cut in two; a second Ctrl-C is a Ctrl-C."""
@@ -141,7 +151,7 @@ class Trainer:
         Args:
             save: if given, called at a step's end, every ``save_every`` seconds and before stopping.
             deadline: as :func:`time.monotonic` counts.
-            label: of the progress bar (none where output is captured).
+            label: of the progress bar.
 
         Raises:
             KeyboardInterrupt: Ctrl-C or SIGTERM came; what was done, be it all, is saved.
@@ -150,14 +160,14 @@ class Trainer:
         steady_allocator()
         save, kept = (save, "; what was done is saved") if save else ((lambda: None), "")
         done, total = (e * self.steps_an_epoch for e in (self.progress.epoch, self.epochs))
-        bar = tqdm(total=total, initial=done + self.progress.step, desc=label, unit="step", disable=None, mininterval=1)
-        with stop_request() as stop, bar:
+        shown = bar(total=total, initial=done + self.progress.step, desc=label, unit="step")
+        with stop_request() as stop, shown:
             saved = started = time.monotonic()
             longest = 0.0
             while self.progress.epoch < self.epochs:
                 before = time.monotonic()
                 self._step()
-                bar.update()
+                shown.update()
                 now = time.monotonic()
                 longest = max(longest, now - before)
                 # the time that a step and a save can take is kept free before the deadline
@@ -194,8 +204,7 @@ class Trainer:
         """Order the images of the current epoch, a function of seed and epoch, and set its learning rate."""
         epoch = self.progress.epoch
         generator = generator_for(self.seed, epoch, 0, device=self.x.device)
-        self._order = list(batches(len(self.x), self.batch_size, generator=generator))
-        self._ordered = epoch
+        self._order, self._ordered = list(batches(len(self.x), self.batch_size, generator=generator)), epoch
         if self.rate is not None:
             for group in self.learner.optimizer.param_groups:
                 group["lr"] = self.rate(epoch)
@@ -221,10 +230,9 @@ class Trainer:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor that decides the rest of the run, by name."""
-        learner = self.learner
-        found = {f"model.{name}": value for name, value in learner.model.state_dict().items()}
-        found |= {f"learner.{name}": value for name, value in learner.state().items()}
-        for i, state in learner.optimizer.state_dict()["state"].items():
+        found = {f"model.{name}": value for name, value in self.learner.model.state_dict().items()}
+        found |= {f"learner.{name}": value for name, value in self.learner.state().items()}
+        for i, state in self.learner.optimizer.state_dict()["state"].items():
             found |= {f"optimizer.{i}.{name}": value for name, value in state.items() if value is not None}
         # for a reader's model with dropout: ours draw nothing from the global generators
         found |= {"loss_sum": self.loss_sum, "rng.cpu": torch.get_rng_state()}

@@ -1,19 +1,18 @@
 """AutoAttack's standard four (Croce and Hein, 2020), from a published library in an environment of its own."""
 
 import json
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from simadv.checks import InputError, whole
 from simadv.data import Dataset
 from simadv.specs import RunSpec
 from simadv.store import Store
+from simadv.training import bar
 from simbook import workers
 from simbook.measures.base import Measure
 from simbook.measures.four import FOUR
@@ -83,7 +82,7 @@ def counted(path: Path, images: int, *, label: str) -> dict:
     with workers.Worker("AutoAttack", command, gpu=True) as worker:
         library = worker.read()["library"]
         steps = [(name, start) for start in range(0, images, BATCH) for name in left]
-        for name, start in tqdm(steps, desc=label, unit="attack", leave=False, disable=None, file=sys.stderr):
+        for name, start in bar(steps, desc=label, unit="attack", leave=False):
             answer = worker.ask(f"{name} {start} {start + BATCH}")
             left[name] += answer["right"]
             outside += answer["outside"]

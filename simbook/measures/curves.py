@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from simadv.attacks import Attack, predict, trajectory
 from simadv.checks import whole
 from simadv.data import Dataset
 from simadv.specs import RunSpec
+from simadv.training import bar
 from simbook.measures.base import Measure
 
 BATCH = 500
@@ -50,7 +50,7 @@ class Saturation(Measure):
         """Return ``n`` from 0 (clean images) on, how many are ``wrong`` at each, and their :func:`patterns`."""
         x, y = dataset.x_test[: self.images], dataset.y_test[: self.images]
         wrong = [predict(model, x) != y]
-        for n in tqdm(range(1, self.greatest + 1), desc=f"{spec.id} under BIM(n,n)", unit="n", disable=None):
+        for n in bar(range(1, self.greatest + 1), desc=f"{spec.id} under BIM(n,n)", unit="n"):
             attack = Attack(kind="BIM", epsilon=spec.epsilon, n1=n, n2=n)
             parts = zip(x.split(BATCH), y.split(BATCH), strict=True)
             wrong.append(torch.cat([predict(model, attack(model, *part)) != part[1] for part in parts]))
@@ -85,7 +85,7 @@ class Intermediate(Measure):
         asked = Attack.parse(self.attack, epsilon=spec.epsilon)
         x, y = dataset.x_test[: self.images], dataset.y_test[: self.images]
         curves = []
-        for scale in tqdm(SCALES, desc=f"{spec.id} inside {asked}", unit="n1", disable=None):
+        for scale in bar(SCALES, desc=f"{spec.id} inside {asked}", unit="n1"):
             wrong, moved = along(model, x, y, replace(asked, n1=asked.n1 * scale))
             counts = {"wrong": wrong.sum(1).tolist(), "patterns": patterns(wrong)}
             curves.append({"n1": float(asked.n1 * scale)} | counts | {"moved": moved})

@@ -5,13 +5,12 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from simadv.attacks import PROJECTIONS, Attack, cross_entropy, trajectory, untouched
 from simadv.checks import InputError, whole
 from simadv.data import Dataset
 from simadv.specs import CLASSES, RunSpec
-from simadv.training import generator_for
+from simadv.training import bar, generator_for
 from simbook.measures.base import Measure
 from simbook.measures.curves import BATCH, patterns
 
@@ -112,7 +111,7 @@ class Climb(Measure):
         for projection in PROJECTIONS:
             found[projection] = along(model, x, y, replace(asked, projection=projection))
         found |= {"attacks": ["Original", *ATTACKS], "shares": list(SHARES), "patterns": [], "losses": []}
-        for share in tqdm(SHARES, desc=f"{spec.id} at shares of epsilon", unit="share", disable=None):
+        for share in bar(SHARES, desc=f"{spec.id} at shares of epsilon", unit="share"):
             loss, wrong = under_each(model, x, y, epsilon=share * spec.epsilon, seed=self.seed)
             found["patterns"].append(patterns(wrong))
             found["losses"].append(numbers(loss.mean(1), 6))
