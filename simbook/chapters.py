@@ -169,7 +169,7 @@ def background(settings: Settings) -> Asked:
 
 
 def atda(settings: Settings) -> Asked:
-    """Return chapter 3's: Fig. 1 on MNIST, Table 1, ATDA as published, Fig. 2."""
+    """Return chapter 3's: Fig. 1 on MNIST, Table 1, ATDA without its loss, and as published, Fig. 2."""
     asked: Asked = {}
     iterated = evaluations("mnist", "FGSM", "BIM(30,30)", "Madry(30,30)")
     grey = [dataset for dataset in settings.datasets if dataset in GREY]
@@ -177,6 +177,7 @@ def atda(settings: Settings) -> Asked:
         for spec in table1_runs(settings, dataset):
             asked[spec] = list(dict.fromkeys(iterated + evaluations(dataset)))
         asked[single_step(settings, dataset)] = list(iterated)
+        asked[unadapted(settings, dataset)] = list(dict.fromkeys(iterated + evaluations(dataset)))
     for dataset in [dataset for dataset in grey if dataset != "fmnist"]:
         # every net at Table 3's rate, so ATDA at its authors' 1e-3
         for spec in fig1_runs(settings, dataset):
@@ -205,6 +206,12 @@ def table1_runs(settings: Settings, dataset: str) -> list[RunSpec]:
 def single_step(settings: Settings, dataset: str) -> RunSpec:
     """Return FGSM-Adv at the lower rate of Table 1, which ATDA is compared with there."""
     return spec_of(settings, dataset, "fgsm", lr=min(spec.lr for spec in table1_runs(settings, dataset)))
+
+
+def unadapted(settings: Settings, dataset: str) -> RunSpec:
+    """Return FGSM-Adv at ATDA's own rate and in its batches: ATDA without its loss."""
+    adapted = both_rates(settings, dataset, "atda")[-1]
+    return spec_of(settings, dataset, "fgsm", lr=adapted.lr, batch_size=adapted.batch_size)
 
 
 def fig1_runs(settings: Settings, dataset: str) -> list[RunSpec]:

@@ -33,7 +33,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "C3.3": ("atda", "bim", "sim"),
     **dict.fromkeys(("C3.4", "C3.5", "C3.6", "C3.7"), ("atda",)),
     **dict.fromkeys(("C3.8", "C3.9"), ("bim-atda",)),
-    "C3.10": ("atda", "fgsm"),
+    **dict.fromkeys(("C3.10", "C3.11"), ("atda", "fgsm")),
     **dict.fromkeys(("C4.1", "C4.2", "C4.3", "C4.5", "C4.7"), ("vanilla", "bim")),
     **dict.fromkeys(("C4.4", "C4.8", "C4.9", "C4.10", "C4.11"), ("bim",)),
     "C5.1": ("sim", "free", "bim", "madry"),
@@ -54,6 +54,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "C6.11": ("sim", "bim"),
     "C6.12": ("fgsm",),
     "C6.13": ("sim", "free", "atda"),
+    "C6.15": ("bim", "fgsm", "free", "atda"),
     "C7.1": ("vanilla",),
     **dict.fromkeys(("C7.2", "C7.9"), ("sim",)),
     **dict.fromkeys(("C7.3", "C7.8", "C7.12"), ("sim", "bim")),
@@ -73,6 +74,8 @@ def own_step(spec: RunSpec) -> bool:
 OF_THESE: dict[str, Callable[[RunSpec], bool]] = {
     # Fig. 1 has every net at its own rate
     **dict.fromkeys(("C3.2", "C3.3", "C3.4"), lambda spec: spec.method != "atda" or spec.lr == RATES[spec.dataset][-1]),
+    "C3.10": lambda spec: spec.method == "atda" or spec.lr < RATES[spec.dataset][-1],
+    "C3.11": lambda spec: spec.lr == RATES[spec.dataset][-1],
     "C5.2": lambda spec: spec.lr == RATES[spec.dataset][0],
     "C5.10": lambda spec: spec.n1 < spec.n2,
     "C5.12": lambda spec: spec.lr == RATES[spec.dataset][0] and (spec.method != "sim" or spec.n1 >= spec.n2),

@@ -68,12 +68,13 @@ def accuracies(found: Found, *, store: Store | None = None) -> pd.DataFrame:
 def table1(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return Table 1 of one data set as text: each rate's row of the paper, then ours under both labels.
 
-    Below the lower rate's stands FGSM-Adv, which the paper compares with it in words (C3.10).
+    Below the lower rate's stands FGSM-Adv, which the paper compares with it in words (C3.10), and below the higher
+    one's FGSM-Adv as ATDA is trained but for its loss (C3.11).
     """
     rows = frame[(frame.dataset == dataset) & frame.method.isin(["atda", "fgsm"])]
     lines = []
     sources = [("atda", "the paper", "paper"), ("atda", "ours, true labels", "true")]
-    sources += [("atda", "ours, predicted labels", "predicted"), ("fgsm", "FGSM-Adv, true labels", "true")]
+    sources += [("atda", "ours, predicted labels", "predicted"), ("fgsm", "{}, true labels", "true")]
     for lr, of_rate in rows.sort_values("lr", ascending=False, kind="stable").groupby("lr", sort=False):
         for method, source, column in sources:
             part = of_rate[of_rate.method == method]
@@ -81,7 +82,7 @@ def table1(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
                 continue
             nothing = "-" if column == "paper" else NOT_RUN
             cells = {r.attack: f"{r[column]:.2f}" if pd.notna(r[column]) else nothing for _, r in part.iterrows()}
-            lines.append({"rate": rate(lr), "source": source} | cells)
+            lines.append({"rate": rate(lr), "source": source.format(part.title.iloc[0])} | cells)
     return pd.DataFrame(lines).set_index(["rate", "source"])
 
 

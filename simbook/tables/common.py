@@ -44,6 +44,8 @@ def title(spec: RunSpec) -> str:
     if spec.method == "free-sim":
         more += [f"momentum {spec.momentum:g}"] if spec.momentum else []
         more += [f"fresh every {spec.fresh:g}"] if spec.fresh else []
+    if spec.method == "fgsm" and spec.batch_size != DATASETS[spec.dataset].get("batch_size", RunSpec.batch_size):
+        more.append(f"batches of {spec.batch_size}")
     more += ["predicted labels"] if spec.labels == "predicted" else []
     more += [] if spec.model == DATASETS[spec.dataset]["model"] else [spec.model]
     more += [f"{spec.images:,} images", f"{spec.epochs} epochs"] if spec.images is not None else []
