@@ -6,7 +6,6 @@ attacker inside our training loop, on a LeNet-5 of stock layers; it runs in eith
 
 import json
 import math
-import os
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -27,7 +26,7 @@ from simadv.learners import Adversarial
 from simadv.losses import CrossEntropy
 from simadv.specs import run_spec
 from simadv.training import Trainer
-from simbook.workers import PEER_PYTHON, ROOT
+from simbook.workers import PEER_PYTHON, ROOT, found_first
 
 # name: data set, method, images, goal in seconds an epoch
 GOALS = {
@@ -149,7 +148,7 @@ def others_epochs(attacker: str, device: torch.device, images: int, rounds: int)
 def child(attacker: str, device: str, images: int, rounds: int) -> list[float]:
     """Return what a process in the peers' environment measures."""
     command = [str(PEER_PYTHON), "-m", "bench.gpu", attacker, device, str(images), str(rounds)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = found_first(ROOT)
     done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)
 

@@ -5,7 +5,6 @@
 """
 
 import json
-import os
 import re
 import resource
 import subprocess
@@ -23,7 +22,7 @@ from simadv.adversaries import SIM
 from simadv.attacks import Attack
 from simadv.learners import autocast
 from simadv.training import fit, steady_allocator
-from simbook.workers import ROOT
+from simbook.workers import ROOT, found_first
 
 SIZES = {"images": (1_000, 3_000, 10_000, 30_000, 60_000), "n2": (1, 2, 5, 10, 20, 40)}
 TINY = {"images": (128, 256, 512), "n2": (1, 2, 4)}
@@ -43,7 +42,7 @@ def measure(*, rounds: int, threads: int, quick: bool) -> dict:
 def child(what: str, size: int, threads: int) -> dict:
     """Return what one process measures."""
     command = [sys.executable, "-m", "bench.growth", what, str(size), str(threads)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = found_first(ROOT)
     done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)
 

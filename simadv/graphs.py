@@ -1,5 +1,6 @@
 r"""A part of a step as one CUDA graph: recorded once a shape, and replayed with a single launch from then on."""
 
+import gc
 from collections import Counter
 from collections.abc import Callable
 
@@ -50,6 +51,7 @@ class Replayed:
     def _record(self, model: nn.Module, values: tuple) -> tuple:
         """Return the graph, the tensors that it reads, and the one that it writes; they stay where they are."""
         inputs = [v.clone() if isinstance(v, Tensor) else v for v in values]
+        gc.collect()  # else an earlier run's graphs may be destroyed during the recording, which breaks it
         graph = cuda.CUDAGraph()
         with cuda.device(self.stream.device), cuda.graph(graph, stream=self.stream):
             result = self.function(model, *inputs)

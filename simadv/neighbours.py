@@ -43,7 +43,7 @@ class Momentum:
         """Return the directions of the images ``index``; those that start ``again`` have forgotten theirs."""
         if not self.mu:
             return gradient
-        before = torch.where(again[:, None, None, None], 0, self.values[index].to(gradient.dtype))
+        before = self.values[index].to(gradient.dtype).masked_fill(again[:, None, None, None], 0)
         tiny = torch.finfo(gradient.dtype).tiny
         direction = self.mu * view.forward(before) + F.normalize(gradient.flatten(1), p=1, eps=tiny).view_as(gradient)
         self.values[index] = view.inverse_into(before, direction).to(self.values.dtype)

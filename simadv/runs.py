@@ -3,6 +3,7 @@ r"""From a spec to a trained model: look it up, or go on from a checkpoint, or t
 import os
 import platform
 import re
+import shlex
 import subprocess
 import warnings
 from dataclasses import asdict
@@ -30,12 +31,14 @@ class Unfinished(RuntimeError):
 def pick_device(name: str = "auto") -> torch.device:
     """Return the device of a name: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1``.
 
-    All work begins here, so it is here that TF32 is turned off, which torch lets GPUs take for float32.
+    All work begins here, so it is here that TF32 is turned off, which torch lets GPUs take for float32, and cuDNN is
+    held to sums of one order, so that a run that goes on ends in the same bits there too.
 
     Raises:
         InputError: the device is not known or not there.
     """
-    torch.backends.cudnn.allow_tf32 = False  # what is called float32 has all its bits on a GPU, too
+    # what is called float32 has all its bits on a GPU, too
+    torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", str(name)):
@@ -56,7 +59,8 @@ def provenance(device: torch.device, *, alone: bool) -> dict:
     """Return what a reader needs to trust a number: code, versions, device, date, and whether it ran alone."""
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", HOME, *words], capture_output=True, text=True, check=False)
+        # by a shell, since git may not be there at all
+        done = subprocess.run(shlex.join(["git", "-C", str(HOME), *words]), shell=True, capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else "unknown"
 
     return {
@@ -179,7 +183,6 @@ def load_or_run(
         if not trainer.run(save=save, save_every=save_every, deadline=deadline, label=spec.id):
             at = f"epoch {trainer.progress.epoch}, step {trainer.progress.step}"
             raise Unfinished(f"{spec.id}: time is up at {at}; it is saved, run it again")
-        progress = asdict(trainer.progress)
-        history = progress.pop("history")
-        cost = {name: value for name, value in progress.items() if name not in ("epoch", "step")}
-        return store.finish(spec, trainer.learner.model, history, cost, provenance(target, alone=alone and not kept))
+        state, about = asdict(trainer.progress), provenance(target, alone=alone and not kept)
+        cost = {name: value for name, value in state.items() if name not in ("epoch", "step", "history")}
+        return store.finish(spec, trainer.learner.model, state["history"], cost, about)

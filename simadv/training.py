@@ -94,10 +94,8 @@ class Progress:
 
 def bar(steps=None, **options) -> tqdm:
     """Return tqdm's bar: in a terminal, and in a notebook from half a minute on till the end; not where captured."""
-    if type(sys.stderr).__module__.startswith("ipykernel"):  # no terminal, but somebody may look
-        options |= {"delay": 30, "leave": False}
-    else:
-        options["disable"] = None
+    notebook = type(sys.stderr).__module__.startswith("ipykernel")  # no terminal, but somebody may look
+    options |= {"delay": 30, "leave": False} if notebook else {"disable": None}
     return tqdm(steps, file=sys.stderr, mininterval=1, **options)
 
 

@@ -22,6 +22,7 @@ from simbook.workers import WorkerError
 
 EXITS = {FloatingPointError: 1, WorkerError: 1, InputError: 2, runs.Unfinished: 3, KeyboardInterrupt: 130}
 EXITS |= {OSError: 1, SafetensorError: 1}  # the disk is full, or a file is none; what was whole before is whole now
+EXITS |= {torch.OutOfMemoryError: 1}  # of a GPU, to which other processes may belong as well
 # The settings of a run of one's own that are no choice among names, and what help says of all.
 VALUES = {
     "epochs": (int, "passes over the training set (free: epochs / m of them, each batch m times)"),
@@ -334,7 +335,7 @@ def one_by_one(specs: list[RunSpec], kept: store.Store, *, deadline: float | Non
             raise runs.Unfinished(f"{spec.id}: time is up before it began")
         try:
             run = chapters.complete(spec, measures_of(spec), store=kept, deadline=deadline, **options)
-        except (FloatingPointError, WorkerError, store.StoreError) as why:
+        except (FloatingPointError, WorkerError, store.StoreError, torch.OutOfMemoryError, chapters.Unmeasured) as why:
             said = str(why) if spec.id in str(why) else f"{spec.id}: {why}"
             if len(specs) == 1:
                 raise type(why)(said) from why

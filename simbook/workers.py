@@ -15,6 +15,11 @@ PEER_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 INSTALLED = ROOT / ".venv-bench" / ".installed"  # make writes it when all is there
 
 
+def found_first(folder: Path) -> dict[str, str]:
+    """Return the environment of a process that imports from ``folder`` before what PYTHONPATH has already."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])}
+
+
 class WorkerError(RuntimeError):
     """A worker ended or gave no valid answer; the message has its exit status and the last line that it printed."""
 
@@ -28,7 +33,7 @@ class Worker:
         self.errors = tempfile.TemporaryFile("w+", **text)  # noqa: SIM115 (it lives as long as the process)
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors, **text}
         # some libraries would take a CUDA device that they see
-        environment = os.environ | {"PYTHONPATH": str(ROOT)} | ({} if gpu else {"CUDA_VISIBLE_DEVICES": ""})
+        environment = found_first(ROOT) | ({} if gpu else {"CUDA_VISIBLE_DEVICES": ""})
         self.process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
 
     def ask(self, line: str) -> dict:

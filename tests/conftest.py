@@ -1,5 +1,7 @@
 """What every test shares: one thread, a slice of the digits, a store of its own, and repeatable properties."""
 
+import os
+
 import pytest
 import torch
 from hypothesis import settings
@@ -7,6 +9,7 @@ from shelves import Shelf
 
 from simadv import data, store
 
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch looks: what is tested is the same with a GPU and without
 torch.set_num_threads(1)
 settings.register_profile("simadv", deadline=None, max_examples=40, derandomize=True, database=None)
 settings.load_profile("simadv")

@@ -256,12 +256,27 @@ def test_atda_is_compared_with_fgsm_adv_at_the_lower_rate(shelf, gap, verdict):
     assert set(claims.as_single_step(shelf.frame, "fmnist").verdict) == {"not tested"}
 
 
+@pytest.mark.parametrize(("without", "verdict"), [(60.0, "holds"), (52.0, "undecided"), (30.0, "does not hold")])
+def test_what_atda_s_loss_adds_is_told_beside_fgsm_adv_in_its_batches(shelf, without, verdict):
+    adapted, alone = chosen("atda", lr=1e-3)[0], chosen("fgsm", lr=1e-3)[0]
+    assert (alone.batch_size, alone.lr) == (adapted.batch_size, adapted.lr) == (32, 1e-3)
+    shelf.run(adapted, **RIGHT | {BIM: 60.0, MADRY: 50.0})
+    shelf.run(alone, **RIGHT | {BIM: without, MADRY: 50.0})
+    parts = claims.of_loss(shelf.frame, "mnist")
+    assert parts.claim.tolist() == ["C3.11"] * 2
+    assert parts.verdict.tolist() == [verdict, "holds"]
+    assert set(claims.of_loss(shelf.frame, "fmnist").verdict) == {"not tested"}
+    rows = tables.table1(shelf.frame, "mnist")
+    assert ("1e-3", "FGSM-Adv, batches of 32, true labels") in rows.index
+
+
 def test_claims_of_rates_are_differences_beside_the_paper_s(shelf):
     both_rates(shelf, (74, 55), (20, 1))
     table = claims.of_rates(shelf.frame, shelf.found, "mnist")
-    assert table.claim.tolist() == ["C3.5", "C3.5", "C3.6", "C3.7"]
-    assert [text.split()[0] for text in table.ours] == ["54.00", "54.00", "47.00", "0.20"]
-    assert table.paper.tolist() == ["54.06", "53.52", "47.79", "-"]
+    assert table.claim.tolist() == ["C3.5", "C3.5", *["C3.6"] * 3, "C3.7"]
+    single = RIGHT["FGSM"] - RIGHT["Original"] / 2
+    assert [text.split()[0] for text in table.ours] == ["54.00", "54.00", f"{single:.2f}", "28.00", "47.00", "0.20"]
+    assert table.paper.tolist() == ["54.06", "53.52", "-", "29.11", "47.79", "-"]
     assert set(table.verdict) == {"holds"}
 
 
@@ -273,12 +288,17 @@ FALLING = [0.7] * 20 + [0.7 - 0.05 * i for i in range(10)]  # not settled, and j
 @pytest.mark.parametrize(
     ("high", "low", "losses", "expected"),
     [
-        ((74, 55), (40, 20), (0.7, 0.5), ["holds in direction", "holds in direction", "holds in direction", "holds"]),
-        ((20, 1), (74, 75), (0.7, 0.5), ["does not hold", "does not hold", "does not hold", "holds"]),
-        ((74, 55), (64, 45), (0.7, 0.5), ["undecided", "undecided", "undecided", "holds"]),
-        ((74, 55), (20, 1), (0.5, 0.7), ["holds", "holds", "holds", "does not hold"]),
-        ((74, 55), (20, 1), (0.5, FALLING), ["holds", "holds", "holds", "undecided"]),
-        ((74, 55), (20, 1), (0.5, SLOWLY), ["holds", "holds", "holds", "undecided"]),
+        (
+            (74, 55),
+            (40, 20),
+            (0.7, 0.5),
+            ["holds in direction"] * 2 + ["holds"] + ["holds in direction"] * 2 + ["holds"],
+        ),
+        ((20, 1), (74, 75), (0.7, 0.5), ["does not hold"] * 2 + ["holds"] + ["does not hold"] * 2 + ["holds"]),
+        ((74, 55), (64, 45), (0.7, 0.5), ["undecided", "undecided", "holds", "does not hold", "undecided", "holds"]),
+        ((74, 55), (20, 1), (0.5, 0.7), ["holds"] * 5 + ["does not hold"]),
+        ((74, 55), (20, 1), (0.5, FALLING), ["holds"] * 5 + ["undecided"]),
+        ((74, 55), (20, 1), (0.5, SLOWLY), ["holds"] * 5 + ["undecided"]),
     ],
 )
 def test_claims_of_rates_are_judged(shelf, high, low, losses, expected):
@@ -292,7 +312,7 @@ def test_one_epoch_of_a_line_that_swings_is_as_uncertain_as_its_last_ones(shelf)
     both_rates(shelf, (74, 55), (20, 1))
     shelf.run(chosen("atda", lr=1e-3)[0], watched([0.0] * 20 + [0.0, 60.0] * 5, 0.7), **RIGHT | {BIM: 74, MADRY: 55})
     table = claims.of_rates(shelf.frame, shelf.found, "mnist")
-    assert table.verdict.tolist() == ["undecided", "undecided", "holds", "holds"]
+    assert table.verdict.tolist() == ["undecided", "undecided", *["holds"] * 4]
     value, low, high = map(float, re.findall(r"-?\d+\.\d+", table.ours[0]))
     alone = 1.96 * np.sqrt((74 * 26 + 20 * 80) / 1000)
     assert high == 100, "no difference is larger"

@@ -660,7 +660,7 @@ def test_figures_draw_with_and_without_runs():
     assert texts == 2 * [[], ["not run"], ["not run"], []]
     assert figure.axes[5].get_title() == "FMNIST, staggered"
     nets = [
-        {"dataset": d, "title": t, "method": "sim-k", "clean": 9.0, "iterated": 5.0, "at": [5.0] * 7}
+        {"dataset": d, "title": t, "method": "sim-k", "reset": "never", "clean": 9.0, "iterated": 5.0, "at": [5.0] * 7}
         for d, t in zip("ab", "xy", strict=True)
     ]
     nets += [nets[0] | {"dataset": "b", "at": [4.0] * 7}]
@@ -707,12 +707,12 @@ def test_the_nets_along_epsilon_are_the_paper_s_and_those_with_the_most_signs():
     rows = [{"title": "S", "method": "sim"}, {"title": "S2", "method": "sim"}, {"title": "B", "method": "bim"}]
     rows += [{"title": "one", "chance": 5.0}, {"title": "two", "chance": 2.0, "unbounded": 2.0}]
     rows += [{"title": "larger", "chance": 9.0}, {"title": "none"}, {"title": "not run", "iterated": np.nan}]
-    nets = pd.DataFrame([SIGNS | {"method": "atta"} | row for row in rows])
+    nets = pd.DataFrame([SIGNS | {"method": "atta", "reset": "cycle"} | row for row in rows])
     assert plots.flagged(nets, most=2).title.tolist() == ["S", "B", "two", "larger"]
     assert plots.flagged(nets.iloc[-1:]).empty
     looks = plots.lines_of(plots.flagged(nets))
-    assert looks["S"]["color"] == plots.REFERENCES["sim"]
-    assert len({look["color"] for look in looks.values()}) == len(looks)
+    assert looks["S"]["color"] == plots.FAMILIES["SIM-Adv"][0], "as in every other figure of the chapter"
+    assert len({(look["color"], look["ls"]) for look in looks.values()}) == len(looks)
 
 
 def test_names_tell_what_a_run_does():
@@ -842,8 +842,11 @@ def test_chance_counts_what_the_attack_missed(world, monkeypatch):
 
 def test_bands_of_a_reset_policy_end_at_the_seeds_range_and_radii_begin_at_clean_accuracy():
     line = pd.DataFrame({"epoch": [1.0, 2.0], "full": [0.0, 100.0], "clean": [99.0, 98.0], "robust": [50.0, 60.0]})
-    lines = {"mnist": dict.fromkeys(beyond.POLICIES, line.assign(low=[40.0, 55.0], high=[70.0, 66.0], wrong=9.0))}
+    lines = {
+        "mnist": dict.fromkeys(beyond.POLICIES, line.assign(low=[40.0, 55.0], high=[70.0, 66.0], wrong=9.0, seeds=2.0))
+    }
     axes = plots.policies(lines, n2=2).axes[0]
+    assert axes.get_title() == "MNIST, cycle\n2 seeds"
     band = axes.collections[-1].get_paths()[0].vertices
     at_first = band[band[:, 0] == 1.0][:, 1]
     assert (at_first.min(), at_first.max()) == (40.0, 70.0)
@@ -900,9 +903,27 @@ def test_final_nets_are_drawn_against_all_their_passes():
     assert {text.get_text() for text in axes.texts} == {"SIM(10,20)", "BIM(10,30)", "ATTA-1(3)"}
     step, *_ = axes.lines
     assert step.get_xdata()[:2].tolist() == [300, 3960], "SIM-Adv is not on the front"
-    (spread,) = [each for each in axes.collections if hasattr(each, "get_segments")]
-    np.testing.assert_allclose(spread.get_segments()[0], [[480, 0.5], [480, 0.7]])
+    segments = [lines.get_segments()[0] for lines in axes.collections if hasattr(lines, "get_segments")]
+    (spread,) = [ends for ends in segments if len(ends) and ends[0, 1] != ends[1, 1]]
+    np.testing.assert_allclose(spread, [[480, 0.5], [480, 0.7]])
     assert plots.withstanding(rows[-1:], "AutoAttack", title="t").axes[0].texts
+
+
+def test_what_took_as_many_passes_stands_beside_each_other():
+    last = pd.DataFrame({"F": [640.0, 640.0, 300.0], "share": [0.5, 0.6, 0.4]})
+    moved = plots.beside(last)
+    assert moved[1] < 640 < moved[0]
+    assert moved[2] == 300
+    assert (abs(moved / last.F - 1) < 0.02).all()
+    assert plots.front(last.assign(F=moved)).share.tolist() == [0.4, 0.6], "as without"
+
+
+def test_where_runs_end_is_the_mean_of_the_seeds_with_their_range():
+    spec = run_spec("mnist", "sim", epochs=9)
+    found = [fake(replace(spec, seed=seed), [end] * 9) for seed, end in ((0, 60.0), (1, 90.0))]
+    line = plots.late(beyond.curves(found))
+    assert len(line) == 9
+    assert line.tail(1)[["share", "low", "high"]].values.tolist() == [pytest.approx([0.75, 0.6, 0.9])]
 
 
 def test_how_strong_examples_were_stands_beside_what_was_watched():

@@ -418,6 +418,29 @@ def test_a_measure_is_not_begun_where_it_took_longer_than_is_left(home, kept, mo
     assert kept.find(other) is not None, "it was trained"
 
 
+def test_what_a_gpu_took_says_nothing_of_a_processor(kept):
+    run = kept.get(SPEC.id)
+    clean = EvalSpec(attack="none", images=30)
+    result = {"images": 30, "true": 1, "predicted": 1, "seconds": 700.0}
+    kept.add_evaluation(run, clean, result | {"provenance": {"device": "NVIDIA H200"}})
+    assert chapters.longest(clean, "digits", kept) == chapters.A_MEASURE
+    kept.add_evaluation(run, clean, result | {"provenance": {"device": "AMD EPYC, 2 cores, bf16 by float32"}})
+    assert chapters.longest(clean, "digits", kept) == 700.0
+
+
+def test_a_measure_that_would_be_late_keeps_neither_the_others_nor_the_next_run(kept, home, monkeypatch, capsys):
+    late, quick = EvalSpec(attack="FGSM", images=20), EvalSpec(attack="none", images=20)
+    kept.add_evaluation(kept.get(SPEC.id), late, {"images": 20, "true": 1, "predicted": 1, "seconds": 5000.0})
+    first, second = (run_spec("digits", "vanilla", seed=seed, **TINY) for seed in (7, 8))
+    monkeypatch.setattr(command, "measures_of", lambda spec: [late, quick])
+    with pytest.raises(runs.Unfinished, match=f"^not done: {first.id}, {second.id}$"):
+        command.one_by_one([first, second], kept, deadline=time.monotonic() + 600, device="cpu")
+    for spec in (first, second):
+        assert kept.evaluation(kept.get(spec.id), quick) is not None
+        assert kept.evaluation(kept.get(spec.id), late) is None
+    assert "may take 5000 s and cannot be interrupted" in capsys.readouterr().err
+
+
 def test_a_stored_result_is_told_without_data_and_a_damaged_net_is_an_error(kept, cli, monkeypatch):
     run = kept.get(SPEC.id)
     spec = EvalSpec(attack="BIM(2,3)", images=20)

@@ -1,6 +1,7 @@
 r"""The figures of chapter 7: accuracy against passes, reset policies, stale gradients, and larger balls."""
 
 import re
+from collections import Counter
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,8 +38,8 @@ SHOWN = (0.05, 0.95)  # the shares that an axis of odds has room for
 NO_RESET = re.compile(r"free-SIM\(([\d.]+)\), no reset(?:, (.+))?$")
 ASIDE = {"fresh": (COLOURS[3], "--"), "momentum": (COLOURS[1], (0, (1, 1)))}  # what free-SIM is shown with besides n1
 WEIGHTS = {"pixels": "each pixel once", "weighted": "by size of gradient"}
-REFERENCES = {"sim": BLUE, "bim": DARK, "vanilla": GREY}  # of the paper, beside any other net
-OTHERS = [*(COLOURS[i] for i in (3, 1, 2, 4, 5, 9, 6)), (0.53, 0.13, 0.33), (0.6, 0.6, 0.2)]
+REFERENCES = ("sim", "bim", "vanilla")  # of the paper, beside any other net
+DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))  # tell nets of one family apart
 
 
 def family(method: str, reset: str | None) -> str:
@@ -52,11 +53,12 @@ def family(method: str, reset: str | None) -> str:
 def passes(curves: pd.DataFrame, *, title: str) -> Figure:
     """Draw robust accuracy against the passes spent, a row a data set: where runs end, and how some of them got there.
 
-    Accuracy is the mean of the last :data:`simbook.tables.beyond.LATE` epochs, its axis one of odds, so that 80 and 90
-    % are as far apart as 20 and 10 %; what is trained by Eq. 15 as printed is left out.
+    Accuracy is the mean of the last :data:`simbook.tables.beyond.LATE` epochs and of the seeds, with their range where
+    runs end; those of as many passes stand beside each other. Its axis is one of odds, so that 80 and 90 % are as far
+    apart as 20 and 10 %. What is trained by Eq. 15 as printed is left out.
 
     Args:
-        curves: as :func:`simbook.tables.beyond.over_seeds` makes them.
+        curves: as :func:`simbook.tables.beyond.curves` makes them.
     """
     there = late(curves[curves.projection.ne("literal")])
     if there.empty:
@@ -69,7 +71,7 @@ def passes(curves: pd.DataFrame, *, title: str) -> Figure:
         last = lines.groupby("title", sort=False).tail(1)
         odds(left, last.F.min(), last.F.max(), subs=(1, 2, 5))
         odds(right, lines.F.min(), 4 * last.F.max(), subs=(1,))  # the legend has its place on the right
-        ends(left, last)
+        ends(left, last.assign(F=beside(last)))
         ways(right, lines, last)
         left.set(title=f"{named(name)}, where runs end", ylabel="accuracy under\nthe monitor's BIM (%)")
         right.set(title=f"{named(name)}, on the way")
@@ -81,8 +83,8 @@ def passes(curves: pd.DataFrame, *, title: str) -> Figure:
 def withstanding(bars: pd.DataFrame, attack: str, *, title: str) -> Figure:
     """Draw what an attack leaves of final nets against all passes that they took, a panel a data set.
 
-    A mark is the mean of the seeds that met the attack, a line the range of several. The axes are those of
-    :func:`passes`; what is trained by Eq. 15 as printed is left out.
+    A mark is the mean of the seeds that met the attack, a line the range of several; marks of as many passes stand
+    beside each other. The axes are those of :func:`passes`; what is trained by Eq. 15 as printed is left out.
 
     Args:
         bars: as :func:`simbook.tables.beyond.bars` makes them.
@@ -96,12 +98,10 @@ def withstanding(bars: pd.DataFrame, attack: str, *, title: str) -> Figure:
         last = there[there.dataset == name].assign(share=lambda rows: rows[attack].astype(float) / 100)
         last["family"] = [family(row.method, row.reset) for row in last.itertuples()]
         odds(axes, last.F.min(), last.F.max(), subs=(1, 2, 5))
-        for _, row in last.iterrows():
-            met = row.get(f"{attack} by seed")
-            if isinstance(met, dict) and len(met) > 1:
-                low, high = (np.clip(of(met.values()) / 100, *SHOWN) for of in (min, max))
-                axes.vlines(row.F, low, high, color=FAMILIES[row.family][0], lw=1.2, alpha=0.6, zorder=2)
-        ends(axes, last)
+        met = last.get(f"{attack} by seed", pd.Series(None, last.index, dtype=object))
+        several = [by_seed.values() if isinstance(by_seed, dict) else [np.nan] for by_seed in met]
+        ranges = {name: [of(values) / 100 for values in several] for name, of in (("low", min), ("high", max))}
+        ends(axes, last.assign(F=beside(last), **ranges))
         axes.set(title=named(name))
     grid[0, 0].set_ylabel(f"final net under {attack} (%)")
     shared_legend(figure, ncols=4)
@@ -110,13 +110,23 @@ def withstanding(bars: pd.DataFrame, attack: str, *, title: str) -> Figure:
 
 
 def late(curves: pd.DataFrame) -> pd.DataFrame:
-    """Return curves with their ``family`` and after each epoch the ``share`` (0 to 1) that its last ones have."""
+    """Return a line a setting: its ``family``, and by epoch and ``F`` the ``share`` (0 to 1) that the last epochs have.
+
+    ``share`` is the mean of the seeds, ``low`` and ``high`` are the least and the most that one of them has.
+    """
     lines = [curves.assign(share=0.0, family="").iloc[:0]]
-    for _, line in curves.groupby(["dataset", "title"], sort=False):
+    for _, line in curves.groupby(["dataset", "run"], sort=False):
         share = line.robust.astype(float).rolling(line.late.iloc[0], min_periods=1).mean() / 100
         of = family(line.method.iloc[0], line.reset.iloc[0])
         lines.append(line.assign(share=share, F=line.F.astype(float), family=of))
-    return pd.concat(lines[1:] or lines)
+    by_setting = pd.concat(lines[1:] or lines).groupby(["dataset", "title", "family", "epoch", "F"], sort=False)
+    return by_setting.agg(share=("share", "mean"), low=("share", "min"), high=("share", "max")).reset_index()
+
+
+def beside(last: pd.DataFrame) -> pd.Series:
+    """Return the passes of settings, moved by a few percent where several have the same, the best in front."""
+    places = last.groupby("F").share.rank(method="first", ascending=False) - 1
+    return last.F * 1.035 ** (places - (last.groupby("F").share.transform("size") - 1) / 2)
 
 
 def odds(axes: Axes, least: float, most: float, *, subs: tuple[int, ...]) -> None:
@@ -147,6 +157,10 @@ def ends(axes: Axes, last: pd.DataFrame) -> None:
     best = front(last)
     passes, share = [*best.F, axes.get_xlim()[1]], best.share.iloc[[*range(len(best)), -1]].clip(*SHOWN)
     axes.step(passes, share, where="post", color="0.55", lw=0.9)
+    for row in last.itertuples():
+        axes.vlines(
+            row.F, *np.clip([row.low, row.high], *SHOWN), color=FAMILIES[row.family][0], lw=1.2, alpha=0.6, zorder=2
+        )
     for i, (kind, (hue, marker)) in enumerate(FAMILIES.items()):
         of = last[last.family == kind]
         look = {"color": hue, "marker": marker, "ls": "", "ms": 10 if marker == "*" else 7, "mec": "white", "mew": 0.7}
@@ -159,7 +173,7 @@ def ends(axes: Axes, last: pd.DataFrame) -> None:
     here, there = name_places(axes, named_, at=0.6)
     for x, y, name, _ in there:
         about = {"textcoords": "offset points", "ha": "center", "va": "bottom", "fontsize": SMALL}
-        axes.annotate(name, (x, y), xytext=(0, 6), **about)
+        axes.annotate(name, (x, y), xytext=(0, 16), **about)
     heights = [(axes.transScale + axes.transLimits).transform((x, y))[1] for x, y, _, _ in there]
     name_points(axes, here, at=0.6, high=min([1.0, *heights]) - 0.05)
 
@@ -191,7 +205,7 @@ def ways(axes: Axes, lines: pd.DataFrame, last: pd.DataFrame) -> None:
         look = {"color": hue, "ls": dash, "lw": 1.3, "marker": marker, "ms": 7, "mec": "white", "mew": 0.7}
         axes.plot(line.F, share, markevery=[-1], clip_on=False, **look)
         handles[short(row.title).replace(", ", ",\n")] = plt.Line2D([], [], **look)
-    about = {"loc": "lower right", "fontsize": SMALL, "labelspacing": 0.3, "handlelength": 2, "borderaxespad": 0}
+    about = {"loc": "lower right", "fontsize": SMALL, "labelspacing": 0.3, "handlelength": 3.5, "borderaxespad": 0}
     axes.legend(handles.values(), handles.keys(), **about)
 
 
@@ -203,7 +217,7 @@ def policies(lines: dict[str, dict[str, pd.DataFrame]], *, n2: int) -> Figure:
     Args:
         lines: by data set what :func:`simbook.tables.beyond.policies` makes.
     """
-    size = {"figsize": (10, 1.2 + 2.3 * len(lines)), "layout": "constrained"}
+    size = {"figsize": (WIDTH, 1.2 + 2.3 * len(lines)), "layout": "constrained"}
     figure, grid = plt.subplots(len(lines), 4, sharex="row", sharey=True, squeeze=False, **size)
     for row, (dataset, each) in zip(grid, lines.items(), strict=True):
         for axes, (reset, line) in zip(row, each.items(), strict=True):
@@ -211,7 +225,10 @@ def policies(lines: dict[str, dict[str, pd.DataFrame]], *, n2: int) -> Figure:
             if reset in ("cycle", "random"):
                 for epoch in range(n2, int(line.epoch.max()), n2):
                     axes.axvline(epoch + 0.5, color="0.45", ls=":", lw=1)
-            axes.set(title=f"{named(dataset)}, {reset}", ylim=(-3, 103))
+            count = line.seeds.max()
+            seeds = "" if pd.isna(count) else f"\n{count:.0f} seed{'s' * int(count > 1)}"
+            axes.set(title=f"{named(dataset)}, {reset}{seeds}", ylim=(-3, 103))
+            axes.title.set_size(SMALL + 0.5)
         row[0].set_ylabel("accuracy, share (%)")
     for axes in grid[-1]:
         axes.set_xlabel("epochs trained")
@@ -306,7 +323,7 @@ def flagged(nets: pd.DataFrame, *, most: int = 4) -> pd.DataFrame:
         signs = signs[signs > CHANCE]
         order = pd.DataFrame({"count": signs.count(axis=1), "sum": signs.sum(axis=1)})
         order = order[order["count"] > 0].sort_values(["count", "sum"], ascending=False, kind="stable")
-        papers = list(part[part.method.isin(list(REFERENCES))].drop_duplicates("method").title)
+        papers = list(part[part.method.isin(REFERENCES)].drop_duplicates("method").title)
         others = [net for net in order.index if net not in papers][:most]
         chosen.append(part[part.title.isin([*papers, *others])])
     return pd.concat(chosen[1:] or chosen)
@@ -330,19 +347,19 @@ def radii(nets: pd.DataFrame, *, title: str) -> Figure:
         part = there[there.dataset == name]
         # the legend has the order in which the lines lie
         for row in sorted(part.itertuples(), key=lambda row: -row.at[beyond]):
-            axes.plot([0, *RADII], [row.clean, *row.at], ms=4, lw=1.3, label=row.title, **looks[row.title])
+            axes.plot([0, *RADII], [row.clean, *row.at], ms=5, lw=1.3, label=row.title, **looks[row.title])
         axes.axvline(1, color="0.45", ls=":", lw=1)
-        axes.legend(loc="upper right", fontsize=SMALL, labelspacing=0.3, borderaxespad=0)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=SMALL, handlelength=3, borderaxespad=0)
     grid[-1, 0].set_xlabel(r"$\epsilon$ of BIM(10,40), in multiples of the one trained with")
     sns.despine(figure)
     return figure
 
 
 def lines_of(nets: pd.DataFrame) -> dict[str, dict]:
-    """Return how each net's line looks: the first of each of the paper's methods has a colour of its own."""
-    papers = nets[nets.method.isin(list(REFERENCES))].drop_duplicates(["dataset", "method"])
-    looks = {row.title: {"color": REFERENCES[row.method], "marker": "o"} for row in papers.itertuples()}
-    others, some = [name for name in nets.title.unique() if name not in looks], len(OTHERS)
-    for i, name in enumerate(others):
-        looks[name] = {"color": OTHERS[i % some], "marker": "s^DvPX*<>"[i % some], "ls": ("-", "--")[i // some % 2]}
+    """Return how each net's line looks: hue and marker of its family, a dash for each further one of a hue."""
+    looks, seen = {}, Counter()
+    for row in nets.drop_duplicates("title").itertuples():
+        hue, marker = FAMILIES[family(row.method, row.reset)]
+        looks[row.title] = {"color": hue, "marker": marker, "ls": DASHES[seen[hue] % len(DASHES)]}
+        seen[hue] += 1
     return looks

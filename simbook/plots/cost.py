@@ -31,7 +31,7 @@ def costs(epochs: pd.DataFrame, speeds: pd.DataFrame, *, title: str) -> Figure:
         left.minorticks_off()
         left.invert_yaxis()
         figure.legend(loc="outside lower left", ncols=3)  # inside, its marks would read as data
-    left.set(xlabel="seconds over Vanilla's", title="an epoch of training")
+    left.set(xlabel="seconds, times Vanilla's (log)", title="an epoch of training")
     mine = speeds.attacker.str.startswith("ours") if len(speeds) else []
     right.barh(speeds.attacker, speeds.speed, color=[COLOURS[0] if own else COLOURS[7] for own in mine])
     right.invert_yaxis()

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from simbook.plots.style import COLOURS, WIDTH, nothing_yet
+from simbook.plots.style import COLOURS, WIDTH, nothing_yet, shared_legend
+from simbook.tables.iterated import AROUND
 
 # a colour for each data set; line and marker tell an undefended net from a robust one
 HUES = {"mnist": COLOURS[0], "fmnist": COLOURS[1], "cifar10": COLOURS[2], "digits": COLOURS[4]}
@@ -42,6 +43,8 @@ def saturation(frame: pd.DataFrame, *, title: str) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4), layout="constrained")
     left.axhspan(0.95, 1.05, color="0.5", alpha=0.15, lw=0)
     left.text(30, 0.93, "grey: within 5 % of 1", ha="right", va="top", size="small", color="0.35")
+    left.axvline(AROUND, color="0.35", ls=":", lw=1.2)
+    left.text(AROUND + 0.4, 0.03, "the paper: around 5", size="small", color="0.35")
     draw(left, frame, "n", "rho", "rho_low", "rho_high")
     draw(right, frame, "n", "error", "low", "high")
     left.set(ylabel=r"$\rho$ (Eq. 13)", ylim=(0, max(1.08, 1.03 * frame.rho_high.max())))
@@ -110,9 +113,9 @@ def by_step_size(frame: pd.DataFrame, turning: pd.DataFrame, *, title: str) -> F
         right.yaxis.set_major_locator(FixedLocator([0.5, 1, 2, 5, 10, 20, 50, 100]))
         right.yaxis.set_minor_locator(NullLocator())
         right.yaxis.set_major_formatter("{x:g}")
-        right.legend(loc="lower right", fontsize="x-small")
     grid[-1, 0].set(xlabel="iteration $i$")
     grid[-1, 1].set(xlabel=r"$i / n_1$ (up to 1: the share of $\epsilon$ allowed so far)")
+    shared_legend(figure, ncols=3)
     figure.suptitle(title)
     sns.despine(figure)
     return figure

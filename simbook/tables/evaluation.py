@@ -74,14 +74,17 @@ def rate_of_table3(dataset: str) -> float | None:
     return next((lr for lr, values in rates.items() if _in_table3(dataset, "sim", values)), None)
 
 
+# what stands beside the rows of Table 2 that are words: ours, and why
+BESIDE = {
+    "adversarial examples": ("the same, AutoAttack", "what withstands these may fall to others"),
+    "Single-Adv": ("the same, FGSM-Adv", "what ATDA and SIM-Adv add to it; chapter 7 has more"),
+    "Iter-Adv": ("the same", "-"),
+    "metric": ("the same, gradient passes", "which are alike on every machine"),
+}
+
+
 def settings_compared() -> pd.DataFrame:
     """Return Table 2: the paper's settings, ours, and why they differ."""
-    beside = {
-        "adversarial examples": ("the same, AutoAttack", "what withstands these may fall to others"),
-        "Single-Adv": ("the same, FGSM-Adv", "what ATDA and SIM-Adv add to it; chapter 7 has more"),
-        "Iter-Adv": ("the same", ""),
-        "metric": ("the same, gradient passes", "which are alike on every machine"),
-    }
     rows = [
         ("epsilon", "0.3, 0.2, 8/255", ", ".join(f"{DATASETS[d]['epsilon']:.4g}" for d in paper.DATASETS), "the same"),
         (
@@ -90,7 +93,7 @@ def settings_compared() -> pd.DataFrame:
             "LeNet-5 (61,706 weights); ResNet-20",
             "sizes not stated: the cited LeNet; ResNet-20 by its clean accuracy",
         ),
-        *((name, paper.TABLE2[name][paper.DATASETS[0]], own, why) for name, (own, why) in beside.items()),
+        *((name, paper.TABLE2[name][paper.DATASETS[0]], own, why) for name, (own, why) in BESIDE.items()),
         ("epochs", "not stated", "60, 80, 200", "three of Table 5's four totals come to whole milliseconds an epoch"),
         (
             "optimiser",

@@ -47,7 +47,8 @@ def survivors(found: Found, settings: Settings, *, store: Store | None = None) -
     for several in by_setting(found):
         spec, run = several[0]
         images = chapters.SLICE.get(spec.dataset, 1000)
-        row = {"dataset": spec.dataset, "title": names[spec], "method": spec.method, "images": images}
+        row = {"dataset": spec.dataset, "title": names[spec], "method": spec.method, "reset": spec.reset}
+        row["images"] = images
         row |= judged(spec, run, store)
         row["seeds"] = list(left_of(several, store).values())
         row |= dict.fromkeys(FROM.values(), np.nan)
