@@ -4,6 +4,7 @@ The output is written once the chapter was executed to its end: what an earlier 
 what a chapter that stopped has got to is beside it, in OUTPUT.begun.ipynb.
 """
 
+import re
 import signal
 import sys
 import threading
@@ -50,10 +51,13 @@ def main(words: list[str] | None = None) -> None:
 
 
 def drop_bars(notebook: nbformat.NotebookNode) -> None:
-    """Drop each look of a progress bar: one line that begins by returning the carriage."""
+    """Drop each look of a progress bar from what a notebook printed: it begins by returning the carriage."""
     for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [out for out in cell.outputs if not (out.get("name") == "stderr" and out.text[0] == "\r")]
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":
+                output.text = re.sub(r"\r[^\r\n]*", "", output.text)
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if output.get("text", "shown").strip()]
 
 
 def stop_with_the_kernel() -> threading.Event:

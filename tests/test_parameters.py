@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 
 import nbformat
@@ -160,6 +162,22 @@ def test_ctrl_c_is_told_in_one_line(tmp_path):
     assert running.returncode == 1
     assert said.splitlines()[-1] == "stopped: what was trained is saved, and the same command goes on"
     assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_a_bar_is_shown_on_the_terminal_and_what_is_no_bar_is_kept(tmp_path):
+    bar = "for i in range(3): print(f'\\r{i} of 3', end='', file=sys.stderr, flush=True)"
+    cell = f"import sys\nprint('a warning', file=sys.stderr, flush=True)\n{bar}\nprint('done')"
+    screen, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 120))
+    command = of_one_cell(tmp_path, cell)
+    done = subprocess.run(command, stdin=terminal, stdout=subprocess.PIPE, stderr=terminal, timeout=120)
+    os.close(terminal)
+    shown = os.read(screen, 65536).decode()
+    os.close(screen)
+    assert done.returncode == 0, shown
+    assert "\r2 of 3" in shown
+    (one,) = read(tmp_path / "out.ipynb").cells
+    assert {(out.name, out.text) for out in one.outputs} == {("stderr", "a warning\n"), ("stdout", "done\n")}
 
 
 def test_what_else_stops_a_chapter_is_told_below_its_traceback(tmp_path):

@@ -1,9 +1,11 @@
 """The training loop: the update itself, what it costs, and that stopping and resuming changes no bit."""
 
 import copy
+import io
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from dataclasses import asdict, replace
@@ -26,7 +28,7 @@ from simadv.losses import CrossEntropy, DomainAdaptation
 from simadv.runs import rate_of, trainer_of
 from simadv.specs import EvalSpec, run_spec
 from simadv.store import Store
-from simadv.training import Monitor, Progress, Trainer, fit, generator_for
+from simadv.training import Monitor, Progress, Trainer, bar, fit, generator_for
 from simbook.measures import base
 
 CPU = torch.device("cpu")
@@ -531,6 +533,23 @@ def test_resuming_a_readers_own_net_ends_in_the_same_bits(make, tmp_path):
         theirs, their_progress = outcome(again)
         assert equal_tensors(tensors, theirs) == [], f"resumed after step {step}"
         assert progress == their_progress
+
+
+def test_a_bar_is_shown_in_a_notebook_after_a_while_and_not_where_output_is_captured(monkeypatch):
+    captured = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", captured)
+    assert list(bar(range(3))) == [0, 1, 2]
+    assert captured.getvalue() == ""
+    kernels = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})()
+    monkeypatch.setattr(sys, "stderr", kernels)
+    assert list(bar(range(3))) == [0, 1, 2]
+    assert kernels.getvalue() == "", "a short one would be noise, and no rerun would give the same output"
+    with bar(total=4, desc="long", unit="step") as shown:
+        shown.start_t -= 60  # it has been running for a minute
+        shown.last_print_t -= 60
+        shown.update(2)
+        assert "long:  50%" in kernels.getvalue()
+    assert kernels.getvalue().rpartition("\r")[2].strip() == "", "it goes when all is done"
 
 
 def test_randomness_depends_on_the_seed_and_the_position_alone():
