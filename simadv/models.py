@@ -145,7 +145,7 @@ def _lenet(classes: int, fold: int, convolutions: dict[str, nn.Module], widths: 
 
 
 def lenet(classes: int) -> Net:
-    r"""LeNet-5 (conv6-conv16-120-84) for 1 x 28 x 28: 61,706 parameters at 10 classes; LeCun et al. 1998."""
+    r"""LeNet-5 as it is built today (conv6-conv16-120-84, ReLU, max-pooling): 61,706 parameters; LeCun et al. 1998."""
     # ReLU commutes with max-pooling (both keep order) and costs a quarter after it
     first = {"0": ConvMaxPool(1, 6, 5, fold=2), "1": nn.ReLU()}
     second = {"2": ConvMaxPool(6, 16, 5, fold=1), "4": nn.ReLU()}

@@ -1,7 +1,8 @@
 r"""SIM-Adv's neighbours in the same loop: SIM without attack passes, and other single-step methods (chapter 7).
 
-ATTA-1 (Zheng et al. 2020) is SIM-Adv on the adversarial half alone, and RS-FGSM (Wong et al. 2020) is Madry(0.8,1) on
-that half, so neither needs code of its own. What the papers add in labels, such as label smoothing, is left out.
+ATTA-1 (Zheng et al. 2019, where it trains as Madry-Adv does) is SIM-Adv on the adversarial half alone, and RS-FGSM
+(Wong et al. 2020) is Madry(0.8,1) on that half, so neither needs code of its own. What the papers add in labels, such
+as label smoothing, is left out.
 """
 
 import torch

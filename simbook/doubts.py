@@ -24,8 +24,8 @@ def of_run(run: Run, spec: EvalSpec, *, store: Store | None = None, device: str 
 def doubts(model: nn.Module, x: Tensor, y: Tensor, attack: Attack, *, seed: int = 0) -> list[str]:
     r"""Return why an evaluation of ``model`` under ``attack`` is not to be trusted; empty is good.
 
-    Three signs of masked gradients (Athalye et al. 2018): one step does better than as many as reach
-    epsilon, the loss has no gradient at the images, and an attack that may do anything (epsilon = 1) leaves some right.
+    Two signs of masked gradients (Athalye et al. 2018): one step does better than as many as reach epsilon, and an
+    attack that may do anything (epsilon = 1) leaves some right; and one of their causes: no gradient at the images.
 
     Args:
         x, y: a slice of the test set; a few hundred images are enough.

@@ -34,8 +34,8 @@ BETWEEN = """\
 *Test accuracy on MNIST in percent, LeNet-5 after 60 epochs, at both learning rates. The paper's numbers are of Table 3,
 which does not say its rates; where Table 4 (SIM-Adv) or Table 1 (ATDA) do, each stands at its own. Ours: mean
 ± standard deviation where there are several seeds, else the 95 % interval of the test set; attacks push away from the
-true label, which the paper's seem not to have done (chapter 6). AutoAttack, which is younger than the paper: the net of
-seed 0 on the first 1,000 images.*
+true label, which the paper's seem not to have done (chapter 6). AutoAttack, which came out days after the paper's
+preprint: the net of seed 0 on the first 1,000 images.*
 
 What the paper leaves open, from chapter 7: its own training beside the same without a reset, without attack passes
 (free-SIM), and beside neighbours (ATTA-1, FGSM-MEP). *Staggered* images start afresh in different epochs, and *random*

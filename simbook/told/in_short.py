@@ -31,7 +31,8 @@ average after its last five epochs.
 
 - **Does it defend?** {attack} leaves SIM(10,20)-Adv {sim} %, BIM(10,30)-Adv {bim} %, FGSM-Adv {fgsm} % and
 Free-Adv(10) {free_adv} %. Single epochs swing: on average after its last five, the first has {cycle} % and the second
-{bim_end} %. AutoAttack, which is younger than the paper, leaves the first {sim_auto} %, the second {bim_auto} %. {C6_2}
+{bim_end} %. AutoAttack, which came out days after the paper's preprint, leaves the first {sim_auto} %, the second
+{bim_auto} %. {C6_2}
 {C6_2_open}
 - **Is it what the paper prints?** The paper has {paper} % at rate 1e-3, and probably attacked away from the net's own
 answers; attacked that way ours keep {sim_predicted} %. At rate 1e-4 the paper has {paper_low} %, and ours keep
