@@ -37,7 +37,7 @@ def pick_device(name: str = "auto") -> torch.device:
     Raises:
         InputError: the device is not known or not there.
     """
-    # what is called float32 has all its bits on a GPU, too
+    # what is called float32 has all its bits on a GPU, too, and is summed in one order
     torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -23,6 +23,8 @@ from simbook.workers import WorkerError
 EXITS = {FloatingPointError: 1, WorkerError: 1, InputError: 2, runs.Unfinished: 3, KeyboardInterrupt: 130}
 EXITS |= {OSError: 1, SafetensorError: 1}  # the disk is full, or a file is none; what was whole before is whole now
 EXITS |= {torch.OutOfMemoryError: 1}  # of a GPU, to which other processes may belong as well
+# what stops a run, and not those after it
+OF_A_RUN = (FloatingPointError, WorkerError, store.StoreError, torch.OutOfMemoryError, chapters.Unmeasured)
 # The settings of a run of one's own that are no choice among names, and what help says of all.
 VALUES = {
     "epochs": (int, "passes over the training set (free: epochs / m of them, each batch m times)"),
@@ -335,11 +337,10 @@ def one_by_one(specs: list[RunSpec], kept: store.Store, *, deadline: float | Non
             raise runs.Unfinished(f"{spec.id}: time is up before it began")
         try:
             run = chapters.complete(spec, measures_of(spec), store=kept, deadline=deadline, **options)
-        except (FloatingPointError, WorkerError, store.StoreError, torch.OutOfMemoryError, chapters.Unmeasured) as why:
-            said = str(why) if spec.id in str(why) else f"{spec.id}: {why}"
+        except OF_A_RUN as why:
             if len(specs) == 1:
-                raise type(why)(said) from why
-            print(f"error: {said}", file=sys.stderr)
+                raise type(why)(_of(spec, why)) from why
+            print(f"error: {_of(spec, why)}", file=sys.stderr)
             failed.append(spec.id)
             continue
         last = ", ".join(f"{name} {value:.4g}" for name, value in run.history[-1].items())
@@ -349,11 +350,16 @@ def one_by_one(specs: list[RunSpec], kept: store.Store, *, deadline: float | Non
         raise runs.Unfinished(f"not done: {', '.join(failed)}")
 
 
+def _of(spec: RunSpec, why: Exception) -> str:
+    """Return what stopped a run, with its id, which most errors name themselves."""
+    return str(why) if spec.id in str(why) else f"{spec.id}: {why}"
+
+
 def take_what_waited(specs: list[RunSpec], kept: store.Store, **options) -> list[str]:
     """Take the measures of stored runs that had to wait for another run, as examples made for its net do.
 
     Returns:
-        The runs whose worker failed, each of which is told.
+        The runs of which something failed or had no time, each of which is told.
     """
     failed = []
     for spec in specs:
@@ -361,8 +367,8 @@ def take_what_waited(specs: list[RunSpec], kept: store.Store, **options) -> list
         if run.measurable and chapters.unmeasured(run, measures_of(spec), kept):
             try:
                 chapters.complete(spec, measures_of(spec), store=kept, **options)
-            except WorkerError as why:
-                print(f"error: {spec.id}: {why}", file=sys.stderr)
+            except OF_A_RUN as why:
+                print(f"error: {_of(spec, why)}", file=sys.stderr)
                 failed.append(spec.id)
     return failed
 

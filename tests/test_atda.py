@@ -256,15 +256,15 @@ def test_atda_is_compared_with_fgsm_adv_at_the_lower_rate(shelf, gap, verdict):
     assert set(claims.as_single_step(shelf.frame, "fmnist").verdict) == {"not tested"}
 
 
-@pytest.mark.parametrize(("without", "verdict"), [(60.0, "holds"), (52.0, "undecided"), (30.0, "does not hold")])
+@pytest.mark.parametrize(("without", "verdict"), [(70.0, "holds"), (58.0, "undecided"), (30.0, "does not hold")])
 def test_what_atda_s_loss_adds_is_told_beside_fgsm_adv_in_its_batches(shelf, without, verdict):
     adapted, alone = chosen("atda", lr=1e-3)[0], chosen("fgsm", lr=1e-3)[0]
     assert (alone.batch_size, alone.lr) == (adapted.batch_size, adapted.lr) == (32, 1e-3)
     shelf.run(adapted, **RIGHT | {BIM: 60.0, MADRY: 50.0})
-    shelf.run(alone, **RIGHT | {BIM: without, MADRY: 50.0})
+    shelf.run(alone, **RIGHT | {BIM: without, MADRY: 40.0})
     parts = claims.of_loss(shelf.frame, "mnist")
     assert parts.claim.tolist() == ["C3.11"] * 2
-    assert parts.verdict.tolist() == [verdict, "holds"]
+    assert parts.verdict.tolist() == [verdict, "does not hold"], "50 % where FGSM-Adv has 40"
     assert set(claims.of_loss(shelf.frame, "fmnist").verdict) == {"not tested"}
     rows = tables.table1(shelf.frame, "mnist")
     assert ("1e-3", "FGSM-Adv, batches of 32, true labels") in rows.index

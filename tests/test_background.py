@@ -355,7 +355,9 @@ def test_claims_where_the_run_is_there_and_where_it_is_not(stored):
     mnist = claims.claims(power, path, frame, "mnist")
     # the weaker of the two iterated attacks is Madry
     assert [text.split(" [")[0] for text in mnist.ours] == ["60.00", f"{100 * 87 / 97:.2f}", "97.00"]
-    assert list(mnist.verdict) == ["holds"] * 3
+    assert list(mnist.verdict) == ["holds", "does not hold", "holds"], "87 of 97 are not almost every image"
+    almost = power.assign(turned=power.turned.replace(87, 97))
+    assert list(claims.claims(almost, path, frame, "mnist").verdict) == ["holds"] * 3
     assert list(mnist.claim) == ["C2.1", "C2.2", "C2.3"]
     assert list(mnist.paper) == [f"{4.46 - 0.94:.2f}", "-", "-"]
     for name in ("fmnist", "cifar10"):

@@ -910,12 +910,13 @@ def test_final_nets_are_drawn_against_all_their_passes():
 
 
 def test_what_took_as_many_passes_stands_beside_each_other():
-    last = pd.DataFrame({"F": [640.0, 640.0, 300.0], "share": [0.5, 0.6, 0.4]})
+    last = pd.DataFrame({"F": [480.0] * 9 + [450.0, 300.0], "share": [0.5 + 0.01 * i for i in range(11)]})
     moved = plots.beside(last)
-    assert moved[1] < 640 < moved[0]
-    assert moved[2] == 300
-    assert (abs(moved / last.F - 1) < 0.02).all()
-    assert plots.front(last.assign(F=moved)).share.tolist() == [0.4, 0.6], "as without"
+    assert moved[8] < 480 < moved[0], "the best in front"
+    assert moved[:9].nunique() == 9
+    assert moved[9:].tolist() == [450.0, 300.0], "what is alone stays where it is"
+    assert (abs(moved / last.F - 1) <= 0.03 + 1e-9).all()
+    assert moved[9] < moved[:9].min(), "nothing changes places"
 
 
 def test_where_runs_end_is_the_mean_of_the_seeds_with_their_range():

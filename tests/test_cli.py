@@ -404,6 +404,15 @@ def test_what_waited_and_failed_is_told(waiting, jobs, monkeypatch, capsys):
     assert said.splitlines()[-1] == f"not done: {first.id}"
 
 
+def test_what_waited_and_has_no_time_is_told_and_the_others_go_on(waiting, monkeypatch, capsys):
+    _, first, foreign = waiting
+    monkeypatch.setattr(chapters, "longest", lambda *_: 1e6)
+    assert command.main(["run", "--all", "--budget", "60s", "--device", "cpu"]) == 3
+    said = capsys.readouterr().err
+    assert f"{first.id}: time is up before {foreign.id}" in said
+    assert said.splitlines()[-1].startswith(f"not done: {first.id}")
+
+
 def test_a_measure_is_not_begun_where_it_took_longer_than_is_left(home, kept, monkeypatch):
     run = kept.get(SPEC.id)
     clean = EvalSpec(attack="none", images=20)

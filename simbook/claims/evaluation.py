@@ -25,11 +25,12 @@ ITERATIVE = {"bim": "BIM-Adv", "madry": "Madry-Adv"}  # what SIM-Adv is to come 
 
 
 def of_accuracies(frame: pd.DataFrame, dataset: str, *, within: float = 5.0) -> pd.DataFrame:
-    """Return section 6.2's claims, C6.1 to C6.4 and C6.9 to C6.15, as numbers that must be above a bar, in points.
+    """Return the claims of sections 6.2 and 4 on accuracy as numbers that must be above a bar, in points.
 
-    Ours are under true labels. A method alone is at the better of its rates under BIM, a pair at one rate; means over
-    the seeds, where there are several. To fail is to be left with less than half of the accuracy under FGSM, by Table
-    3's BIM and by the one of the stronger attacks that leaves least; far ahead is :data:`FAR` points.
+    C6.1 to C6.4, C6.9 to C6.13, C6.15. Ours are under true labels. A method alone is at the better of its rates under
+    BIM, a pair at one rate; means over the seeds, where there are several. To fail is to be left with less than half
+    of the accuracy under FGSM, by Table 3's BIM and, where they were run, by the one of the stronger attacks that
+    leaves least; far ahead is :data:`FAR` points.
 
     Args:
         frame: :func:`simbook.tables.evaluation.accuracies` of Table 3's attacks, and of stronger ones on a slice.
@@ -113,7 +114,7 @@ def behind(rows: pd.DataFrame, dataset: str, bim: str, m: str, name: str) -> Ite
 
 
 def iterative(rows: pd.DataFrame, dataset: str, bim: str) -> Iterator[tuple]:
-    """Yield C6.16's parts: how far BIM-Adv is ahead of the methods of one step that the paper had found."""
+    """Yield C6.15's parts: how far BIM-Adv is ahead of single-step methods; at all, where Free-Adv withstands."""
     for m, name in (("fgsm", "FGSM-Adv"), ("free", "Free-Adv"), ("atda", "ATDA")):
         pair = at_one_rate(rows, m, bim, first="bim")
         text = f"BIM-Adv - {name} under {bim}{where(*pair)}"

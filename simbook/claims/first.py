@@ -16,7 +16,7 @@ from simbook.tables.spread import difference
 #: The claims of later sections that a contribution is made of, and the one method that it speaks of, where that is all.
 RESTS_ON = {
     "C1.5": {"C3.6": None, "C6.1": "atda"},
-    "C1.6": {"C4.4": None, "C5.1": None, "C6.6": None},
+    "C1.6": {"C4.4": None, "C6.3": None, "C6.6": None},
     "C1.7": {"C6.2": "sim", "C6.5": None},
 }
 MOST = 50.0  # percent: what "saves most" asks at the least

@@ -74,7 +74,7 @@ def own_step(spec: RunSpec) -> bool:
 OF_THESE: dict[str, Callable[[RunSpec], bool]] = {
     # Fig. 1 has every net at its own rate
     **dict.fromkeys(("C3.2", "C3.3", "C3.4"), lambda spec: spec.method != "atda" or spec.lr == RATES[spec.dataset][-1]),
-    "C3.10": lambda spec: spec.method == "atda" or spec.lr < RATES[spec.dataset][-1],
+    "C3.10": lambda spec: spec.lr < RATES[spec.dataset][-1],
     "C3.11": lambda spec: spec.lr == RATES[spec.dataset][-1],
     "C5.2": lambda spec: spec.lr == RATES[spec.dataset][0],
     "C5.10": lambda spec: spec.n1 < spec.n2,

@@ -71,7 +71,7 @@ def passes(curves: pd.DataFrame, *, title: str) -> Figure:
         last = lines.groupby("title", sort=False).tail(1)
         odds(left, last.F.min(), last.F.max(), subs=(1, 2, 5))
         odds(right, lines.F.min(), 4 * last.F.max(), subs=(1,))  # the legend has its place on the right
-        ends(left, last.assign(F=beside(last)))
+        ends(left, last)
         ways(right, lines, last)
         left.set(title=f"{named(name)}, where runs end", ylabel="accuracy under\nthe monitor's BIM (%)")
         right.set(title=f"{named(name)}, on the way")
@@ -101,7 +101,7 @@ def withstanding(bars: pd.DataFrame, attack: str, *, title: str) -> Figure:
         met = last.get(f"{attack} by seed", pd.Series(None, last.index, dtype=object))
         several = [by_seed.values() if isinstance(by_seed, dict) else [np.nan] for by_seed in met]
         ranges = {name: [of(values) / 100 for values in several] for name, of in (("low", min), ("high", max))}
-        ends(axes, last.assign(F=beside(last), **ranges))
+        ends(axes, last.assign(**ranges))
         axes.set(title=named(name))
     grid[0, 0].set_ylabel(f"final net under {attack} (%)")
     shared_legend(figure, ncols=4)
@@ -123,10 +123,11 @@ def late(curves: pd.DataFrame) -> pd.DataFrame:
     return by_setting.agg(share=("share", "mean"), low=("share", "min"), high=("share", "max")).reset_index()
 
 
-def beside(last: pd.DataFrame) -> pd.Series:
-    """Return the passes of settings, moved by a few percent where several have the same, the best in front."""
-    places = last.groupby("F").share.rank(method="first", ascending=False) - 1
-    return last.F * 1.035 ** (places - (last.groupby("F").share.transform("size") - 1) / 2)
+def beside(last: pd.DataFrame, *, by: float = 0.03) -> pd.Series:
+    """Return where settings are drawn: at their passes, those of as many ``by`` a share to either side at the most."""
+    groups = last.groupby("F").share
+    places, count = groups.rank(method="first", ascending=False) - 1, groups.transform("size")
+    return last.F * (1 + by) ** (2 * places / (count - 1).clip(lower=1) - (count > 1))
 
 
 def odds(axes: Axes, least: float, most: float, *, subs: tuple[int, ...]) -> None:
@@ -154,19 +155,20 @@ def followed(last: pd.DataFrame) -> pd.DataFrame:
 
 def ends(axes: Axes, last: pd.DataFrame) -> None:
     """Draw where runs end, and the Pareto front; named are those on it, and the first setting of each method."""
+    last = last.assign(x=beside(last))
     best = front(last)
     passes, share = [*best.F, axes.get_xlim()[1]], best.share.iloc[[*range(len(best)), -1]].clip(*SHOWN)
     axes.step(passes, share, where="post", color="0.55", lw=0.9)
     for row in last.itertuples():
         axes.vlines(
-            row.F, *np.clip([row.low, row.high], *SHOWN), color=FAMILIES[row.family][0], lw=1.2, alpha=0.6, zorder=2
+            row.x, *np.clip([row.low, row.high], *SHOWN), color=FAMILIES[row.family][0], lw=1.2, alpha=0.6, zorder=2
         )
     for i, (kind, (hue, marker)) in enumerate(FAMILIES.items()):
         of = last[last.family == kind]
         look = {"color": hue, "marker": marker, "ls": "", "ms": 10 if marker == "*" else 7, "mec": "white", "mew": 0.7}
         # a family of one setting is named in the panel; the first family lies on top
         label = kind if len(of) > 1 else f"_{kind}"
-        axes.plot(of.F, of.share.clip(*SHOWN), label=label, zorder=4 - i / 100, clip_on=False, **look)
+        axes.plot(of.x, of.share.clip(*SHOWN), label=label, zorder=4 - i / 100, clip_on=False, **look)
     alone = last[~last.family.duplicated(keep=False)]
     named_ = pd.concat([best, followed(last), alone]).drop_duplicates("title")
     # what ends on the right, BIM-Adv, is named beside its marker, the others in a column below it
@@ -191,8 +193,8 @@ def name_places(axes: Axes, last: pd.DataFrame, *, at: float) -> tuple[list[tupl
     sides = [], []
     for row in last.itertuples():
         y = float(np.clip(row.share, *SHOWN))
-        right = int((axes.transScale + axes.transLimits).transform((row.F, y))[0] > at)
-        sides[right].append((row.F, y, short(row.title), FAMILIES[row.family][0]))
+        right = int((axes.transScale + axes.transLimits).transform((row.x, y))[0] > at)
+        sides[right].append((row.x, y, short(row.title), FAMILIES[row.family][0]))
     return sides
 
 
@@ -356,10 +358,10 @@ def radii(nets: pd.DataFrame, *, title: str) -> Figure:
 
 
 def lines_of(nets: pd.DataFrame) -> dict[str, dict]:
-    """Return how each net's line looks: hue and marker of its family, a dash for each further one of a hue."""
-    looks, seen = {}, Counter()
+    """Return how each net's line looks: hue and marker of its family, a dash for each further one of it."""
+    looks, drawn = {}, Counter()
     for row in nets.drop_duplicates("title").itertuples():
-        hue, marker = FAMILIES[family(row.method, row.reset)]
-        looks[row.title] = {"color": hue, "marker": marker, "ls": DASHES[seen[hue] % len(DASHES)]}
-        seen[hue] += 1
+        hue, marker = look = FAMILIES[family(row.method, row.reset)]
+        looks[row.title] = {"color": hue, "marker": marker, "ls": DASHES[drawn[look] % len(DASHES)]}
+        drawn[look] += 1
     return looks

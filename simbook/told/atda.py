@@ -71,17 +71,18 @@ def lost_to_randomness(frame: pd.DataFrame, dataset: str) -> list[str]:
 
     The paper has ATDA's loss break at the randomness of Madry examples (section 3.4).
     """
-    lost = {}
+    lost, titles = {}, {}
     for (method, lr), part in frame[frame.dataset.eq(dataset)].groupby(["method", "lr"]):
         of = part[part.attack.isin([BIM, MADRY])].drop_duplicates("attack").set_index("attack")
         if method in ("atda", "fgsm") and of.true.notna().all():
+            titles[method, rate(lr)] = part.title.iloc[0] + ", which adapts no domain," * (method == "fgsm")
             lost[method, rate(lr)] = of.true[BIM] - of.true[MADRY], of.paper[BIM] - of.paper[MADRY]
     if {method for method, _ in lost} != {"atda", "fgsm"}:  # nothing to compare
         return []
-    names, told = {"atda": "ATDA", "fgsm": "FGSM-Adv, which adapts no domain,"}, []
+    told = []
     for (method, at), (ours, printed) in lost.items():
         beside = f" (the paper: {printed:.1f})" if pd.notna(printed) else ""
-        told.append(f"{names[method]} at rate {at}: {ours:.1f}{beside}")
+        told.append(f"{titles[method, at]} at rate {at}: {ours:.1f}{beside}")
     return [f"Points lost from {BIM} to {MADRY}, which starts at random: {'; '.join(told)}."]
 
 
