@@ -298,13 +298,19 @@ def test_readme_example(tmp_path):
 
 
 def test_a_method_of_ones_own_is_made_as_the_page_on_the_code_says(tmp_path):
-    _, shown = run_example(BOOK / "api.md", tmp_path, then="print(len(history), history[-1]['loss'] > 0)")
+    _, shown = run_example(BOOK / "api.md", tmp_path, which=1, then="print(len(history), history[-1]['loss'] > 0)")
     assert shown == "2 True\n"
 
 
-def run_example(page: Path, folder: Path, *, then: str = "") -> tuple[str, str]:
-    """Return the one example of a page and what it prints where it is run, with a line of ours after it."""
-    (example,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+def test_a_loop_of_ones_own_trains_as_the_page_on_the_code_says(tmp_path):
+    moved = "print(float((adversary.carried.read(torch.arange(256)) - x).abs().max()) > 0.03, loss.item() > 0)"
+    _, shown = run_example(BOOK / "api.md", tmp_path, then=moved)
+    assert shown == "True True\n", "examples have moved by two steps of epsilon / n1 = 0.02"
+
+
+def run_example(page: Path, folder: Path, *, which: int = 0, then: str = "") -> tuple[str, str]:
+    """Return an example of a page and what it prints where it is run, with a line of ours after it."""
+    example = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)[which]
     words = [sys.executable, "-W", "error", "-c", example + then]
     done = subprocess.run(words, capture_output=True, text=True, cwd=folder, check=False)
     assert done.returncode == 0, done.stderr

@@ -23,39 +23,43 @@ TRAINED = ("mnist", "fmnist")  # as the paper trains them
 DEAR = ("bim", "madry", "bim-atda")  # methods that train on iterated examples
 ATTACK = "BIM(10,40)"
 TEXT = """\
-Of the published runs. Where there are two numbers the first is of MNIST, the second of Fashion-MNIST. Nets are at rate
-1e-3 and attacked away from true labels, where nothing else is said. ± is the deviation over two or three seeds, and
-what has none is of one; brackets are 95 % intervals. What {attack} leaves is of the 10,000 test images after the last
-epoch. AutoAttack's numbers and what was watched in training are of the first 1,000; a net *ends* where it was on
-average after its last five epochs.
+Of the published runs. Where there are two numbers the first is of MNIST, the second of Fashion-MNIST. No pixel
+changes by more than {epsilons} of its range (ε). Nets are LeNet-5 after {epochs} epochs, at rate 1e-3 and attacked
+away from true labels where nothing else is said. ± is the deviation over two or three seeds, and what has none is of
+one; brackets are 95 % intervals. What {attack} leaves is of the 10,000 test images after the last epoch. AutoAttack's
+numbers and what was watched in training are of the first 1,000; a net *ends* where it was on average after its last
+five epochs.
 
+- **What holds of the paper?** {C1_7} {C6_3} The abstract's accuracies are of CIFAR10, where C1.1 and C1.4 are
+{cifar}. Of the paper's claims about MNIST and Fashion-MNIST these do not hold: {failed}.
 - **Does it defend?** {attack} leaves SIM(10,20)-Adv {sim} %, BIM(10,30)-Adv {bim} %, FGSM-Adv {fgsm} % and
-Free-Adv(10) {free_adv} %. Single epochs swing: on average after its last five, the first has {cycle} % and the second
+Free-Adv(10) {free_adv} %. On clean images the first has {sim_clean} %, the second {bim_clean} % and Vanilla
+{vanilla_clean} %. Single epochs swing: on average after its last five, the first has {cycle} % and the second
 {bim_end} %. AutoAttack, which came out days after the paper's preprint, leaves the first {sim_auto} %, the second
-{bim_auto} %. {C6_2}
-{C6_2_open}
-- **Is it what the paper prints?** The paper has {paper} % at rate 1e-3, and probably attacked away from the net's own
-answers; attacked that way ours keep {sim_predicted} %. At rate 1e-4 the paper has {paper_low} %, and ours keep
-{sim_low_predicted} % that way and {sim_low} % by true labels; there the last cycle ended {rise} points from the one
-before it. {C6_4}
-- **At what cost?** An epoch of SIM-Adv takes {sim_f:g} F an image, one of BIM(10,30)-Adv {bim_f:g} F: {ratio:.2f} times
+{bim_auto} %. {C6_2} {C6_2_open}
+- **Whose label is attacked?** Vanilla at rate 1e-4 has {vanilla} % under {attack} where the attack pushes away from
+the true label, and {predicted} % where it pushes away from the net's own answer. The paper prints {printed}. {C7_1}
+- **Is it what the paper prints?** The paper has {paper} % at rate 1e-3; ours keep {sim_predicted} % by predicted
+labels, which the paper probably used, and {sim} % by true ones. At rate 1e-4 the paper has {paper_low} %, and ours
+keep {sim_low_predicted} % by predicted labels and {sim_low} % by true ones; there the end of the last cycle is {rise}
+points from the end of the one before it: where it still rises, training was not finished. {C6_4}
+- **At what cost?** In one epoch SIM-Adv takes {sim_f:g} F an image, and BIM(10,30)-Adv {bim_f:g} F: {ratio:.2f} times
 as much (F is the work of a forward pass; a backward pass is one F to the image and one to the weights). The paper's
 seconds have a ratio of {seconds}. ATDA takes the F of SIM-Adv, and more time in the batches of 32 that its authors
 train it in. {C6_5}
 - **When may training stop?** Every {n2} epochs the examples start afresh, and until they have grown again the net is
-open to attack: it is at {last} % after its last epoch, at {lowest} % in its worst since the first cycle, and in {lost}
-epochs at less than half of the last (one seed).
-- **Is the reset needed?** With it SIM-Adv ends at {cycle} %, without at {never} %; under AutoAttack the reset is worth
-{worth} points, and that of SIM(5,10)-Adv {worth_5} (of one seed the interval is of the images alone). {C7_2}
-- **Is anything cheaper?** Of the nets within {near:g} points of BIM(10,30)-Adv under AutoAttack, or above, the cheapest
-is {cheap} an image, all epochs together. SIM(10,20)-Adv took {passes}. {C7_11}
+open to attack. The net of seed 0, watched on the first 1,000 images, has {last} % after the last epoch,
+and {lowest} % in the worst epoch after the first cycle; in {lost} epochs after that cycle it has less than half of
+what it ends with.
+- **Is the reset needed?** With it SIM-Adv ends at {cycle} %, without at {never} %; under AutoAttack the reset is
+worth {worth} points, and that of SIM(5,10)-Adv {worth_5} (of one seed the interval is of the images alone). {C7_2}
+- **Is anything cheaper?** Of the nets within {near:g} points of BIM(10,30)-Adv under AutoAttack, or above, the
+cheapest is {cheap} an image, all epochs together. SIM(10,20)-Adv took {passes} F, BIM(10,30)-Adv {bim_passes} F.
+{C7_11}
 - **Can the attack's pass be saved?** With nothing but the gradients that training computes anyway, the best SIM-Adv
 ends at {free} %. {C7_5}
-- **Whose label is attacked?** Vanilla at rate 1e-4 has {vanilla} % under {attack} where the attack pushes away from the
-true label, and {predicted} % where it pushes away from the net's own answer. The paper prints {printed}. {C7_1}
 - **What is missing?** Not tested are {untested}. Of the nets of chapters 2 to 6, seed 0, these were not run: {unrun}.
-The abstract's accuracies are of CIFAR10, which takes a GPU. `python -m simadv plan` lists what the book asks for and
-nobody has made."""
+`python -m simadv plan` lists what the book asks for and nobody has made."""
 
 
 def in_short(table: pd.DataFrame, store: Store) -> str:
@@ -80,10 +84,13 @@ def in_short(table: pd.DataFrame, store: Store) -> str:
     told["rise"] = " and ".join(f"{row.rise:+.1f} ({row.seeds:.0f} seeds)" for row in low.itertuples())
     sim, bim = (sum(passes_per_image(run_spec("mnist", method))) for method in ("sim", "bim"))
     fixed = {"attack": ATTACK, "near": NEAR, "n2": run_spec("mnist", "sim").n2, "sim_f": sim, "bim_f": bim}
-    fixed |= {"untested": untested(table), "unrun": unrun(found)}
+    fixed |= {"untested": untested(table), "unrun": unrun(found), "failed": failed(table), "cifar": of_abstract(table)}
+    specs = [run_spec(name, "sim") for name in TRAINED]
+    fixed |= {f"{name}s": " and ".join(f"{getattr(spec, name):g}" for spec in specs) for name in ("epsilon",)}
+    fixed["epochs"] = " and ".join(f"{spec.epochs}" for spec in specs)
     head, *lines = TEXT.format(**told, **fixed, ratio=bim / sim).split("\n- ")
     glued = [f"- {line}".replace(" %", f"{GLUE}%") for line in lines]  # a line that begins with % is a comment in MyST
-    return "\n".join([head, *map(_FILL.fill, glued)])
+    return "\n".join([f"{textwrap.fill(head, 120)}\n", *map(_FILL.fill, glued)])
 
 
 def judged(table: pd.DataFrame, claim: str) -> str:
@@ -92,15 +99,34 @@ def judged(table: pd.DataFrame, claim: str) -> str:
     return f"*{claim}, “{judging.CLAIMS[claim][0].rstrip('.')}”: {judging.by_dataset(parts)}.*"
 
 
+def failed(table: pd.DataFrame) -> str:
+    """Return the paper's claims that do not hold where nets were trained as the paper's, each with its data sets."""
+    of = table[~claims.ours(table) & table.dataset.isin(TRAINED)]
+    said = of.groupby(["claim", "dataset"], sort=False).verdict.agg(judging.together)
+    where = said[said.eq(judging.FAILS)].reset_index().groupby("claim", sort=False).dataset.agg(list)
+    told = [
+        f"{claim}, “{judging.CLAIMS[claim][0].rstrip('.')}” ({' and '.join(NAMES[name] for name in names)})"
+        for claim, names in where.items()
+    ]
+    return "; ".join(told) or "none"
+
+
+def of_abstract(table: pd.DataFrame) -> str:
+    """Return the verdict on the abstract's claims about accuracy on CIFAR10, C1.1 and C1.4, in that order."""
+    of = table[table.claim.isin(["C1.1", "C1.4"]) & table.dataset.eq("cifar10")]
+    said = [judging.together(parts.verdict) for _, parts in of.groupby("claim")] or [judging.UNTESTED]
+    return " and ".join(dict.fromkeys(said))
+
+
 def undecided(table: pd.DataFrame, claim: str) -> str:
     """Return by which parts a claim is undecided, where it is, with their numbers."""
     parts = table[table.claim.eq(claim) & table.dataset.isin(TRAINED)]
     parts = parts[parts.groupby("dataset").verdict.transform(judging.together).eq(judging.UNDECIDED)]
     each = [
-        f"{row.part} on {NAMES[row.dataset]} ({row.ours.replace(GLUE, ' ')})"
+        f"whether {row.part} on {NAMES[row.dataset]}, where it is {row.ours.replace(GLUE, ' ')}"
         for row in parts[parts.verdict.eq(judging.UNDECIDED)].itertuples()
     ]
-    return f"What is undecided: {'; '.join(each)}." if each else ""
+    return f"Undecided, in points: {'; '.join(each)}." if each else ""
 
 
 def untested(table: pd.DataFrame) -> str:
@@ -138,6 +164,9 @@ def defence(frame: pd.DataFrame, dataset: str) -> dict[str, str]:
             left[f"{row.method}{name}"] = percents(row.true, row.sd, row.seeds)
             left[f"{row.method}{name}_predicted"] = percents(row.predicted, row.predicted_sd, row.seeds)
         left[f"paper{name}"] = f"{paper_value(run_spec(dataset, 'sim', lr=lr), ATTACK):.2f}"
+    clean = frame[frame.dataset.eq(dataset) & frame.attack.eq("Original") & frame.lr.eq(chapters.RATES[dataset][-1])]
+    for row in clean.drop_duplicates("method").itertuples():
+        left[f"{row.method}_clean"] = percents(row.true, row.sd, row.seeds)
     seconds = paper.TABLE5["bim"][dataset] / paper.TABLE5["sim"][dataset]
     left["free_adv"] = left.pop("free")  # free-SIM has that name
     return left | {"seconds": f"{seconds:.2f}"}
@@ -157,7 +186,7 @@ def ends(bars: pd.DataFrame) -> dict[str, str]:
         gain, half, seeds = withstood(*pair, survival.strongest(bars))
         told[name] = NOT_RUN if pd.isna(gain) else f"{gain:+.1f} {interval(gain, half)} ({seeds})"
     cheap = [f"{row.title} ({beyond_told.left(row)}) at {row.F:g} F" for _, row in beyond_told.cheap(bars).iterrows()]
-    return told | {"cheap": [*cheap, "none"][0], "passes": f"{cycle.F:g}"}
+    return told | {"cheap": [*cheap, "none"][0], "passes": f"{cycle.F:g}", "bim_passes": f"{bim.F:g}"}
 
 
 def stops(seen: pd.DataFrame, dataset: str) -> dict[str, str]:
