@@ -363,13 +363,13 @@ def take_what_waited(specs: list[RunSpec], kept: store.Store, **options) -> list
     """
     failed = []
     for spec in specs:
-        run = kept.get(spec.id)
-        if run.measurable and chapters.unmeasured(run, measures_of(spec), kept):
-            try:
+        try:
+            run = kept.get(spec.id)
+            if run.measurable and chapters.unmeasured(run, measures_of(spec), kept):
                 chapters.complete(spec, measures_of(spec), store=kept, **options)
-            except OF_A_RUN as why:
-                print(f"error: {_of(spec, why)}", file=sys.stderr)
-                failed.append(spec.id)
+        except OF_A_RUN as why:
+            print(f"error: {_of(spec, why)}", file=sys.stderr)
+            failed.append(spec.id)
     return failed
 
 

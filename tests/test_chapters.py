@@ -310,7 +310,9 @@ def test_a_loop_of_ones_own_trains_as_the_page_on_the_code_says(tmp_path):
 
 def run_example(page: Path, folder: Path, *, which: int = 0, then: str = "") -> tuple[str, str]:
     """Return an example of a page and what it prints where it is run, with a line of ours after it."""
-    example = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)[which]
+    examples = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    assert len(examples) == {"README.md": 1, "api.md": 2}[page.name], "each has its test"
+    example = examples[which]
     words = [sys.executable, "-W", "error", "-c", example + then]
     done = subprocess.run(words, capture_output=True, text=True, cwd=folder, check=False)
     assert done.returncode == 0, done.stderr

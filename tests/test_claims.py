@@ -198,7 +198,9 @@ def test_the_list_of_the_first_page_has_the_numbers_of_the_store(shelf):
     judged.loc[judged.claim.eq("C6.2"), "verdict"] = "not tested"
     judged.loc[judged.claim.eq("C7.5"), "verdict"] = "does not hold"
     text = in_short.in_short(judged, shelf.store)
-    assert not [line for line in text.splitlines() if line.lstrip().startswith("%")], "a comment in MyST"
+    starts = {line.lstrip()[:2] for line in text.splitlines() if not line.startswith("- **")}
+    assert not starts & {"% ", "- ", "> "}, "a comment in MyST, a list, a quotation"
+    assert "nan" not in text
     assert f"{GLUE}%" in text
     lines = text.replace("\n  ", " ").replace(GLUE, " ").split("\n- ")[1:]
     told = {line.removeprefix("**").partition("?**")[0]: line for line in lines}

@@ -404,7 +404,7 @@ def test_what_waited_and_failed_is_told(waiting, jobs, monkeypatch, capsys):
     assert said.splitlines()[-1] == f"not done: {first.id}"
 
 
-def test_what_waited_and_has_no_time_is_told_and_the_others_go_on(waiting, monkeypatch, capsys):
+def test_what_waited_and_has_no_time_is_told(waiting, monkeypatch, capsys):
     _, first, foreign = waiting
     monkeypatch.setattr(chapters, "longest", lambda *_: 1e6)
     assert command.main(["run", "--all", "--budget", "60s", "--device", "cpu"]) == 3

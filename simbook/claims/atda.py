@@ -109,7 +109,7 @@ def as_single_step(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 
 def of_loss(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Return C3.11, that at its own rate ATDA is not ahead of FGSM-Adv in the same batches."""
+    """Return C3.11, that FGSM-Adv in the same batches is ahead of ATDA at its own rate."""
     rows, judged = frame[frame.dataset.eq(dataset) & frame.lr.eq(frame[frame.dataset.eq(dataset)].lr.max())], []
     of = {key: part.assign(seed=0) for key, part in rows.groupby(["method", "attack"])}
     for attack in (BIM, MADRY):

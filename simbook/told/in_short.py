@@ -50,7 +50,7 @@ train it in. {C6_5}
 - **When may training stop?** Every {n2} epochs the examples start afresh, and until they have grown again the net is
 open to attack. The net of seed 0, watched on the first 1,000 images, has {last} % after the last epoch,
 and {lowest} % in the worst epoch after the first cycle; in {lost} epochs after that cycle it has less than half of
-what it ends with.
+what it has after the last.
 - **Is the reset needed?** With it SIM-Adv ends at {cycle} %, without at {never} %; under AutoAttack the reset is
 worth {worth} points, and that of SIM(5,10)-Adv {worth_5} (of one seed the interval is of the images alone). {C7_2}
 - **Is anything cheaper?** Of the nets within {near:g} points of BIM(10,30)-Adv under AutoAttack, or above, the
@@ -81,16 +81,22 @@ def in_short(table: pd.DataFrame, store: Store) -> str:
     told["C6_2_open"] = undecided(table, "C6.2")
     rises = beside.last_rises(beside.cycle_ends(found["06_evaluation"]))
     low = rises.reindex([(NAMES[name], chapters.RATES[name][0]) for name in TRAINED])
-    told["rise"] = " and ".join(f"{row.rise:+.1f} ({row.seeds:.0f} seeds)" for row in low.itertuples())
+    told["rise"] = " and ".join(
+        NOT_RUN if pd.isna(row.rise) else f"{row.rise:+.1f} ({row.seeds:.0f} seeds)" for row in low.itertuples()
+    )
     sim, bim = (sum(passes_per_image(run_spec("mnist", method))) for method in ("sim", "bim"))
     fixed = {"attack": ATTACK, "near": NEAR, "n2": run_spec("mnist", "sim").n2, "sim_f": sim, "bim_f": bim}
     fixed |= {"untested": untested(table), "unrun": unrun(found), "failed": failed(table), "cifar": of_abstract(table)}
     specs = [run_spec(name, "sim") for name in TRAINED]
     fixed |= {f"{name}s": " and ".join(f"{getattr(spec, name):g}" for spec in specs) for name in ("epsilon",)}
     fixed["epochs"] = " and ".join(f"{spec.epochs}" for spec in specs)
-    head, *lines = TEXT.format(**told, **fixed, ratio=bim / sim).split("\n- ")
-    glued = [f"- {line}".replace(" %", f"{GLUE}%") for line in lines]  # a line that begins with % is a comment in MyST
-    return "\n".join([f"{textwrap.fill(head, 120)}\n", *map(_FILL.fill, glued)])
+    text = TEXT.format(**told, **fixed, ratio=bim / sim)
+    for sign in "%->":  # what begins with one of these is a comment in MyST, a list or a quotation
+        text = text.replace(f" {sign} ", f"{GLUE}{sign} ").replace(f" {sign}\n", f"{GLUE}{sign}\n")
+    head, *lines = text.replace(" %", f"{GLUE}%").split("\n- ")
+    return "\n".join(
+        [f"{textwrap.fill(head, 120, break_on_hyphens=False)}\n", *(_FILL.fill(f"- {line}") for line in lines)]
+    )
 
 
 def judged(table: pd.DataFrame, claim: str) -> str:
