@@ -192,7 +192,12 @@ def ends(bars: pd.DataFrame) -> dict[str, str]:
         gain, half, seeds = withstood(*pair, survival.strongest(bars))
         told[name] = NOT_RUN if pd.isna(gain) else f"{gain:+.1f} {interval(gain, half)} ({seeds})"
     cheap = [f"{row.title} ({beyond_told.left(row)}) at {row.F:g} F" for _, row in beyond_told.cheap(bars).iterrows()]
-    return told | {"cheap": [*cheap, "none"][0], "passes": f"{cycle.F:g}", "bim_passes": f"{bim.F:g}"}
+    return told | {"cheap": [*cheap, "none"][0], "passes": passes(cycle), "bim_passes": passes(bim)}
+
+
+def passes(row: pd.Series) -> str:
+    """Return the passes an image that a setting's training took, all epochs together."""
+    return NOT_RUN if pd.isna(row.F) else f"{row.F:g}"
 
 
 def stops(seen: pd.DataFrame, dataset: str) -> dict[str, str]:
