@@ -53,8 +53,9 @@ def main(words: list[str] | None = None) -> int:
         torch.set_num_threads(asked.threads)
         for name in asked.parts:
             rounds = asked.rounds or (1 if asked.quick else ROUNDS[name])
-            device = pick_device("cuda" if name == "gpu" else "cpu")  # which turns TF32 off, so before any measure
+            pick_device("cpu")  # which turns TF32 off, so before any measure
             found = PARTS[name].measure(rounds=rounds, threads=asked.threads, quick=asked.quick)
+            device = pick_device("cuda" if name == "gpu" else "cpu")
             part = {name: {"about": provenance(device, alone=asked.alone)} | found}
             print(report.text(part), end="\n\n", flush=True)
             if not asked.quick:

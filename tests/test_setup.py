@@ -206,7 +206,7 @@ def test_machine_paths_are_seen_where_they_are():
 def book(tmp_path) -> Path:
     """Return a book of one page and one chapter, with the real configuration and build script."""
     (tmp_path / "book").mkdir()
-    for name in ("_config.yml", "book/build.py", "book/references.bib"):
+    for name in ("_config.yml", "book/build.py", "book/chapter.py", "book/references.bib"):
         shutil.copy(ROOT / name, tmp_path / name)
     toc = {"format": "jb-book", "root": "book/intro", "chapters": [{"file": "book/toy"}]}
     (tmp_path / "_toc.yml").write_text(yaml.safe_dump(toc), encoding="utf-8")
