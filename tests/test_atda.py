@@ -262,10 +262,13 @@ def test_what_atda_s_loss_adds_is_told_beside_fgsm_adv_in_its_batches(shelf, wit
     assert (alone.batch_size, alone.lr) == (adapted.batch_size, adapted.lr) == (32, 1e-3)
     shelf.run(adapted, **RIGHT | {BIM: 60.0, MADRY: 50.0})
     shelf.run(alone, **RIGHT | {BIM: without, MADRY: 40.0})
-    parts = claims.of_loss(shelf.frame, "mnist")
+    parts = claims.of_loss(shelf.frame, shelf.found, "mnist")
     assert parts.claim.tolist() == ["C3.11"] * 2
     assert parts.verdict.tolist() == [verdict, "does not hold"], "50 % where FGSM-Adv has 40"
-    assert set(claims.of_loss(shelf.frame, "fmnist").verdict) == {"not tested"}
+    assert set(claims.of_loss(shelf.frame, shelf.found, "fmnist").verdict) == {"not tested"}
+    shelf.run(adapted, watched([0.0] * 20 + [0.0, 60.0] * 5), **RIGHT | {BIM: 60.0, MADRY: 50.0})
+    assert claims.swing(shelf.found, "mnist", 1e-3) == pytest.approx(1.96 * np.std([0, 60] * 5, ddof=1))
+    assert set(claims.of_loss(shelf.frame, shelf.found, "mnist").verdict) == {"undecided"}, "a line that swings"
     rows = tables.table1(shelf.frame, "mnist")
     assert ("1e-3", "FGSM-Adv, batches of 32, true labels") in rows.index
 

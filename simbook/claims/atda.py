@@ -11,7 +11,7 @@ from simbook.settings import Settings
 from simbook.tables import atda as tables
 from simbook.tables import embedding
 from simbook.tables.atda import BIM, LATE, MADRY, training_facts
-from simbook.tables.common import Found, rate
+from simbook.tables.common import Found, history, rate
 from simbook.tables.embedding import SEPARABLE, Panels
 from simbook.tables.spread import Margin, difference
 
@@ -108,14 +108,29 @@ def as_single_step(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return judging.parts(judged)
 
 
-def of_loss(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Return C3.11, that FGSM-Adv in the same batches is ahead of ATDA at its own rate."""
+def of_loss(frame: pd.DataFrame, found: Found, dataset: str) -> pd.DataFrame:
+    """Return C3.11, that FGSM-Adv in ATDA's batches is ahead of it at its own rate; with their swing, as C3.5."""
     rows, judged = frame[frame.dataset.eq(dataset) & frame.lr.eq(frame[frame.dataset.eq(dataset)].lr.max())], []
     of = {key: part.assign(seed=0) for key, part in rows.groupby(["method", "attack"])}
     for attack in (BIM, MADRY):
         text = f"{attack} at rate {rate(rows.lr.iloc[0])}: FGSM-Adv in the same batches - ATDA"
-        judged.append(against("C3.11", text, difference(of["fgsm", attack], of["atda", attack])))
+        ours = difference(of["fgsm", attack], of["atda", attack])
+        ours = ours._replace(half=float(np.hypot(ours.half, swing(found, dataset, rows.lr.iloc[0]))))
+        judged.append(against("C3.11", text, ours))
     return judging.parts(judged)
+
+
+def swing(found: Found, dataset: str, lr: float) -> float:
+    """Return 1.96 deviations of what the monitor saw last of ATDA and of FGSM-Adv at a rate, both together."""
+    seen = [
+        history(run).get("robust", pd.Series(dtype=float)).tail(LATE)
+        for spec, run in tables.by_eq_1(found)
+        if run is not None
+        and run.history
+        and (spec.dataset, spec.lr) == (dataset, lr)
+        and spec.method in ("atda", "fgsm")
+    ]
+    return 1.96 * float(np.hypot.reduce([0.0, *(late.std() for late in seen if len(late) > 1)]))
 
 
 def of_lambda(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -141,7 +156,11 @@ def verdicts(found: Found, settings: Settings, *, store: Store | None = None) ->
     frame = tables.accuracies(found, store=store)
     pictured = embedding.pictured(settings)
     judged = {
-        dataset: [of_rates(frame, found, dataset), *(of(frame, dataset) for of in (of_lambda, as_single_step, of_loss))]
+        dataset: [
+            of_rates(frame, found, dataset),
+            of_loss(frame, found, dataset),
+            *(of(frame, dataset) for of in (of_lambda, as_single_step)),
+        ]
         for dataset in frame.dataset.unique()
     }
     if pictured in judged:
