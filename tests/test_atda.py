@@ -267,7 +267,9 @@ def test_what_atda_s_loss_adds_is_told_beside_fgsm_adv_in_its_batches(shelf, wit
     assert parts.verdict.tolist() == [verdict, "does not hold"], "50 % where FGSM-Adv has 40"
     assert set(claims.of_loss(shelf.frame, shelf.found, "fmnist").verdict) == {"not tested"}
     shelf.run(adapted, watched([0.0] * 20 + [0.0, 60.0] * 5), **RIGHT | {BIM: 60.0, MADRY: 50.0})
-    assert claims.swing(shelf.found, "mnist", 1e-3) == pytest.approx(1.96 * np.std([0, 60] * 5, ddof=1))
+    assert claims.swing(shelf.found, "mnist", ("atda", 1e-3), ("fgsm", 1e-3)) == pytest.approx(
+        1.96 * np.std([0, 60] * 5, ddof=1)
+    )
     assert set(claims.of_loss(shelf.frame, shelf.found, "mnist").verdict) == {"undecided"}, "a line that swings"
     rows = tables.table1(shelf.frame, "mnist")
     assert ("1e-3", "FGSM-Adv, batches of 32, true labels") in rows.index

@@ -64,7 +64,7 @@ def of_rates(frame: pd.DataFrame, found: Found, dataset: str) -> pd.DataFrame:
     facts = training_facts(found, dataset)
     names, loss = (rate(high), rate(low)), facts.loss
     # Table 1 is one epoch of a line that swings: another one would have been as far off as the monitor saw
-    swing = 1.96 * float(np.hypot(facts.swing[high], facts.swing[low]))
+    late = swing(found, dataset, ("atda", high), ("atda", low))
     tested = [
         (f"under {a}: rate {names[0]} - rate {names[1]}", (high, a), (low, a), (1.0, 1.0), FAR) for a in (BIM, MADRY)
     ]
@@ -78,8 +78,8 @@ def of_rates(frame: pd.DataFrame, found: Found, dataset: str) -> pd.DataFrame:
         ("C3.5", "C3.5", *["C3.6"] * 3), [*tested, *fooled], strict=True
     ):
         ours = difference(of[first], of[second], parts=shares)
-        if claim == "C3.5" and np.isfinite(swing):
-            ours = ours._replace(half=float(np.hypot(ours.half, swing)))
+        if claim == "C3.5":
+            ours = ours._replace(half=float(np.hypot(ours.half, late)))
         printed = shares[0] * of[first].paper.item() - shares[1] * of[second].paper.item()
         judged.append(against(claim, text, ours, above=bar, printed=printed, within=5.0))
     text = f"training loss, last {LATE} epochs: rate {names[0]} - rate {names[1]}"
@@ -112,23 +112,21 @@ def of_loss(frame: pd.DataFrame, found: Found, dataset: str) -> pd.DataFrame:
     """Return C3.11, that FGSM-Adv in ATDA's batches is ahead of it at its own rate; with their swing, as C3.5."""
     rows, judged = frame[frame.dataset.eq(dataset) & frame.lr.eq(frame[frame.dataset.eq(dataset)].lr.max())], []
     of = {key: part.assign(seed=0) for key, part in rows.groupby(["method", "attack"])}
+    late = swing(found, dataset, *((method, rows.lr.iloc[0]) for method in ("fgsm", "atda")))
     for attack in (BIM, MADRY):
         text = f"{attack} at rate {rate(rows.lr.iloc[0])}: FGSM-Adv in the same batches - ATDA"
         ours = difference(of["fgsm", attack], of["atda", attack])
-        ours = ours._replace(half=float(np.hypot(ours.half, swing(found, dataset, rows.lr.iloc[0]))))
+        ours = ours._replace(half=float(np.hypot(ours.half, late)))
         judged.append(against("C3.11", text, ours))
     return judging.parts(judged)
 
 
-def swing(found: Found, dataset: str, lr: float) -> float:
-    """Return 1.96 deviations of what the monitor saw last of ATDA and of FGSM-Adv at a rate, both together."""
+def swing(found: Found, dataset: str, *settings: tuple[str, float]) -> float:
+    """Return 1.96 deviations of what the monitor saw last of some settings together, each a method and its rate."""
     seen = [
         history(run).get("robust", pd.Series(dtype=float)).tail(LATE)
         for spec, run in tables.by_eq_1(found)
-        if run is not None
-        and run.history
-        and (spec.dataset, spec.lr) == (dataset, lr)
-        and spec.method in ("atda", "fgsm")
+        if run is not None and run.history and spec.dataset == dataset and (spec.method, spec.lr) in settings
     ]
     return 1.96 * float(np.hypot.reduce([0.0, *(late.std() for late in seen if len(late) > 1)]))
 
