@@ -100,7 +100,7 @@ def training_facts(found: Found, dataset: str, *, late: int = LATE) -> pd.DataFr
     """Return the last ``late`` epochs of ATDA's training by rate, NaN where not run.
 
     Columns: ``loss``, the mean; ``robust, lowest, highest``: the monitor's last, lowest and highest accuracy;
-    ``swing``: its standard deviation; ``drift``: how far the loss fell or rose within these epochs, by a line.
+    ``drift``: how far the loss fell or rose within these epochs, by a line.
     """
     seen, rows = training(found), {}
     for lr in sorted({spec.lr for spec, _ in found if (spec.method, spec.dataset) == ("atda", dataset)}, reverse=True):
@@ -108,9 +108,9 @@ def training_facts(found: Found, dataset: str, *, late: int = LATE) -> pd.DataFr
         rows[lr] = {}
         if len(last):
             rows[lr] = {"loss": last.loss.mean(), "robust": last.robust.iloc[-1]}
-            rows[lr] |= {"lowest": last.robust.min(), "highest": last.robust.max(), "swing": last.robust.std()}
+            rows[lr] |= {"lowest": last.robust.min(), "highest": last.robust.max()}
             rows[lr]["drift"] = slope(last.loss) * len(last)
-    columns = ["loss", "robust", "lowest", "highest", "swing", "drift"]
+    columns = ["loss", "robust", "lowest", "highest", "drift"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=float)
 
 
